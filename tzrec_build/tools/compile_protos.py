@@ -34,7 +34,9 @@ def proto_files(source_dir: Path) -> list[Path]:
     """
     found = sorted(source_dir.rglob("*.proto"))
     if not found:
-        raise ConfigError(f"--source_dir: must hold .proto files, got {str(source_dir)!r}; give the folder protos/ of a checkout")
+        raise ConfigError(
+            f"--source_dir: must hold .proto files, got {str(source_dir)!r}; give the folder protos/ of a checkout"
+        )
     return found
 
 
@@ -56,7 +58,7 @@ def compile_protos(spec: Spec) -> list[str]:
         _run_protoc(spec.source_dir, sources, Path(folder))
         made_dir = Path(folder) / PACKAGE_DIR
         wanted = {str(path.relative_to(made_dir)): path.read_bytes() for path in made_dir.rglob("*") if path.is_file()}
-    wanted |= {init: b"" for init in _package_inits(wanted)}
+    wanted |= dict.fromkeys(_package_inits(wanted), b"")
     changed = [name for name in sorted(wanted) if _replace(spec.output_dir / name, wanted[name])]
     return sorted(changed + _remove_stale(spec.output_dir, wanted.keys()))
 
@@ -65,8 +67,16 @@ def _run_protoc(source_dir: Path, sources: Sequence[Path], folder: Path) -> None
     """Write ``*_pb2.py`` and ``*_pb2.pyi`` below `folder`, under the names that the package has."""
     virtual = f"-I{PACKAGE_DIR}={source_dir}"  # imports in the sources start with the package path, so no path edits in the result
     names = [f"{PACKAGE_DIR}/{path.relative_to(source_dir).as_posix()}" for path in sources]
-    command = [sys.executable, "-m", "grpc_tools.protoc", virtual, f"--python_out={folder}", f"--pyi_out={folder}", *names]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own interpreter, no shell
+    command = [
+        sys.executable,
+        "-m",
+        "grpc_tools.protoc",
+        virtual,
+        f"--python_out={folder}",
+        f"--pyi_out={folder}",
+        *names,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return
     if "No module named" in done.stderr:
@@ -118,7 +128,9 @@ def main(argv: Sequence[str]) -> int:
     """Run the tool; flags --source_dir and --output_dir."""
     root = Path(__file__).resolve().parents[2]
     parser = argparse.ArgumentParser(prog="compile_protos", description="Compile protos/ into tzrec_build/protos/.")
-    parser.add_argument("--source_dir", type=Path, default=root / "protos", help="folder of the schemas (default: protos/)")
+    parser.add_argument(
+        "--source_dir", type=Path, default=root / "protos", help="folder of the schemas (default: protos/)"
+    )
     parser.add_argument("--output_dir", type=Path, default=root / PACKAGE_DIR, help="default: tzrec_build/protos/")
     return run_tool(parser, _run, argv)
 
