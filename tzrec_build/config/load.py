@@ -165,13 +165,12 @@ def canonical_text(config: EasyRecConfig) -> str:
     return str(text_format.MessageToString(config, as_utf8=True))
 
 
-def save_pipeline_config(config: EasyRecConfig, path: str | os.PathLike[str], *, header: str = "") -> None:
+def save_pipeline_config(config: EasyRecConfig, path: str | os.PathLike[str]) -> None:
     """Replace a config file atomically, as JSON when the name ends with .json, else as canonical text.
 
     Args:
         config: what to write.
         path: the file; its folder is made when absent.
-        header: one line for the top of a text file, written as a comment.
     """
     if os.fspath(path).endswith(".json"):
         from google.protobuf import json_format  # rarely used, 20 ms
@@ -179,4 +178,4 @@ def save_pipeline_config(config: EasyRecConfig, path: str | os.PathLike[str], *,
         fields = json_format.MessageToDict(config, preserving_proto_field_name=True)
         write_text(path, json.dumps(fields, indent=2, ensure_ascii=False) + "\n")
         return
-    write_text(path, (f"# {header}\n" if header else "") + canonical_text(config))
+    write_text(path, canonical_text(config))

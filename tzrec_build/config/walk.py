@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
@@ -20,7 +21,7 @@ class SetField:
     path: str
     parent: Message
     field: FieldDescriptor
-    value: object
+    value: Any
 
     @property
     def key(self) -> str:
@@ -40,24 +41,23 @@ def is_own_message(field: FieldDescriptor) -> bool:
     )
 
 
-def child_messages(path: str, parent: Message) -> Iterator[tuple[str, Message]]:
-    """Yield the messages directly inside one message, with their paths."""
-    for field, value in parent.ListFields():
-        if not is_own_message(field):
-            continue
-        at = f"{path}.{field.name}" if path else field.name
-        if not field.is_repeated:
-            yield at, value
-            continue
-        for i, element in enumerate(value):
-            yield f"{at}[{i}]", element
+def messages_in(field: FieldDescriptor, value: Any, path: str) -> Iterator[tuple[str, Message]]:
+    """Yield the messages of our schema that one set field holds, with their paths; none for scalars and maps."""
+    if not is_own_message(field):
+        return
+    if not field.is_repeated:
+        yield path, value
+        return
+    for i, element in enumerate(value):
+        yield f"{path}[{i}]", element
 
 
 def walk_messages(message: Message, path: str = "") -> Iterator[tuple[str, Message]]:
     """Yield a message and all messages below it, parents first, with their paths (the root's is empty)."""
     yield path, message
-    for at, child in child_messages(path, message):
-        yield from walk_messages(child, at)
+    for field, value in message.ListFields():
+        for at, child in messages_in(field, value, f"{path}.{field.name}" if path else field.name):
+            yield from walk_messages(child, at)
 
 
 def walk_fields(message: Message) -> Iterator[SetField]:
@@ -65,11 +65,3 @@ def walk_fields(message: Message) -> Iterator[SetField]:
     for path, parent in walk_messages(message):
         for field, value in parent.ListFields():
             yield SetField(f"{path}.{field.name}" if path else field.name, parent, field, value)
-
-
-def get_path(message: Message, path: str) -> object:
-    """Look a plain dotted path of singular fields up, e.g. ``data_config.fg_mode``; a default where a part is unset."""
-    value: object = message
-    for name in path.split("."):
-        value = getattr(value, name)
-    return value
