@@ -1,0 +1,240 @@
+"""What a task does with its logits: named predictions, losses and metrics, chosen by the losses in the config."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from google.protobuf.message import Message
+from torch.nn import functional
+
+from tzrec_build.errors import ConfigError
+from tzrec_build.protos.tzrec import loss_pb2, metric_pb2
+
+Tensors = dict[str, torch.Tensor]
+_TINY = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSpec:
+    """One metric to compute over an evaluation.
+
+    Args:
+        name: name in the result, e.g. `auc_ctr`, `recall@5`.
+        kind: name of the metric's message field, e.g. `auc`.
+        prediction: key of the predictions that it reads.
+        label: label field that it reads; empty for a match model (see `BaseModel.metric_label`).
+        params: fields of the metric's message with their values, defaults included.
+    """
+
+    name: str
+    kind: str
+    prediction: str
+    label: str
+    params: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskWeights:
+    """How rows and the task itself are weighted.
+
+    Args:
+        sample_weight: sample weight field; empty for none.
+        task_weight: factor of the task's loss.
+        indicator: label field whose positive rows are the task's space; empty for none.
+        in_space: weight of rows inside the space.
+        out_space: weight of rows outside.
+    """
+
+    sample_weight: str = ""
+    task_weight: float = 1.0
+    indicator: str = ""
+    in_space: float = 1.0
+    out_space: float = 1.0
+
+    def rows(self, label: torch.Tensor, labels: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Weight of each row [B], of mean `task_weight` (zeros when no row counts)."""
+        row = weights[self.sample_weight] if self.sample_weight else torch.ones_like(label, dtype=torch.float32)
+        if self.indicator:
+            inside = (labels[self.indicator] > 0).to(row.dtype)
+            row = row * (self.in_space * inside + self.out_space * (1.0 - inside))
+        return row / row.mean().clamp_min(_TINY) * self.task_weight
+
+
+@dataclass(frozen=True, slots=True)
+class _LossRule:
+    """Outputs and row losses of one kind of loss.
+
+    Args:
+        outputs: (logits [B, C], suffix) -> predictions.
+        rows: (config, predictions, label, suffix) -> loss of each row [B].
+        multi_class: True needs C > 1, False needs C = 1.
+    """
+
+    outputs: Callable[[torch.Tensor, str], Tensors]
+    rows: Callable[[Message, Tensors, torch.Tensor, str], torch.Tensor]
+    multi_class: bool
+
+
+def _binary_outputs(logits: torch.Tensor, suffix: str) -> Tensors:
+    flat = logits.squeeze(1)
+    return {f"logits{suffix}": flat, f"probs{suffix}": torch.sigmoid(flat)}
+
+
+def _class_outputs(logits: torch.Tensor, suffix: str) -> Tensors:
+    return {f"logits{suffix}": logits, f"probs{suffix}": torch.softmax(logits, dim=1)}
+
+
+def _value_outputs(logits: torch.Tensor, suffix: str) -> Tensors:
+    return {f"y{suffix}": logits.squeeze(1)}
+
+
+def _binary_cross_entropy(
+    config: loss_pb2.BinaryCrossEntropy, predictions: Tensors, label: torch.Tensor, suffix: str
+) -> torch.Tensor:
+    logits = predictions[f"logits{suffix}"]
+    target = label.to(logits.dtype)
+    if config.label_smoothing > 0:
+        target = target * (1.0 - config.label_smoothing) + 0.5 * config.label_smoothing
+    return functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+
+
+def _binary_focal(
+    config: loss_pb2.BinaryFocalLoss, predictions: Tensors, label: torch.Tensor, suffix: str
+) -> torch.Tensor:
+    logits = predictions[f"logits{suffix}"]
+    target = label.to(logits.dtype)
+    p = torch.sigmoid(logits.detach())
+    positive = config.alpha * target * torch.pow(1.0 - p, config.gamma)
+    negative = (1.0 - config.alpha) * (1.0 - target) * torch.pow(p, config.gamma)
+    entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return (positive + negative) * entropy
+
+
+def _softmax_cross_entropy(
+    config: loss_pb2.SoftmaxCrossEntropy, predictions: Tensors, label: torch.Tensor, suffix: str
+) -> torch.Tensor:
+    logits = predictions[f"logits{suffix}"]
+    return functional.cross_entropy(logits, label.long(), reduction="none", label_smoothing=config.label_smoothing)
+
+
+def _squared_error(config: loss_pb2.L2Loss, predictions: Tensors, label: torch.Tensor, suffix: str) -> torch.Tensor:  # noqa: ARG001
+    value = predictions[f"y{suffix}"]
+    return functional.mse_loss(value, label.to(value.dtype), reduction="none")
+
+
+_LOSSES: Mapping[str, _LossRule] = {
+    "binary_cross_entropy": _LossRule(_binary_outputs, _binary_cross_entropy, multi_class=False),
+    "binary_focal_loss": _LossRule(_binary_outputs, _binary_focal, multi_class=False),
+    "softmax_cross_entropy": _LossRule(_class_outputs, _softmax_cross_entropy, multi_class=True),
+    "l2_loss": _LossRule(_value_outputs, _squared_error, multi_class=False),
+}
+
+_METRIC_INPUTS: Mapping[str, tuple[str, ...]] = {  # metric -> predictions that serve it, best first
+    "auc": ("probs1", "probs"),
+    "multiclass_auc": ("probs",),
+    "mean_absolute_error": ("y",),
+    "mean_squared_error": ("y",),
+    "accuracy": ("probs",),
+    "grouped_auc": ("probs1", "probs"),
+    "xauc": ("y",),
+    "grouped_xauc": ("y",),
+    "normalized_entropy": ("probs1", "probs"),
+    "recall_at_k": ("similarity",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TaskHead:
+    """Predictions, losses and metrics of one task.
+
+    Args:
+        suffix: appended to every name, e.g. `_ctr`; empty for the only task.
+        num_class: number of logits C.
+        label: label field.
+        losses: the task's losses; they decide which predictions exist.
+        weights: row and task weights; None for a plain mean.
+        where: place in the config, for messages.
+    """
+
+    suffix: str
+    num_class: int
+    label: str
+    losses: tuple[loss_pb2.LossConfig, ...]
+    weights: TaskWeights | None
+    where: str
+
+    def __post_init__(self) -> None:
+        if not self.losses:
+            raise ConfigError(f"{self.where}.losses: needs at least one loss, got none; add e.g. binary_cross_entropy {{}}")
+        for index, config in enumerate(self.losses):
+            kind = loss_kind(config, f"{self.where}.losses[{index}]")
+            if _LOSSES[kind].multi_class != (self.num_class > 1):
+                need = "at least 2" if _LOSSES[kind].multi_class else "1"
+                raise ConfigError(f"{self.where}.num_class: {kind} needs {need}, got {self.num_class}; change one of them")
+
+    def outputs(self, logits: torch.Tensor) -> Tensors:
+        """Predictions from logits [B, C]; `probs1` is the probability of class 1 of two."""
+        found: Tensors = {}
+        for config in self.losses:
+            found.update(_LOSSES[loss_kind(config, self.where)].outputs(logits, self.suffix))
+        if self.num_class == 2 and f"probs{self.suffix}" in found:  # noqa: PLR2004 - two classes
+            found[f"probs1{self.suffix}"] = found[f"probs{self.suffix}"][:, 1]
+        return found
+
+    def loss(
+        self, predictions: Tensors, labels: Mapping[str, torch.Tensor], sample_weights: Mapping[str, torch.Tensor]
+    ) -> Tensors:
+        """Loss name -> scalar: mean over rows, weighted where the config says so."""
+        label = labels[self.label]
+        found: Tensors = {}
+        for config in self.losses:
+            kind = loss_kind(config, self.where)
+            rows = _LOSSES[kind].rows(getattr(config, kind), predictions, label, self.suffix)
+            if self.weights is not None:
+                rows = rows * self.weights.rows(label, labels, sample_weights)
+            found[f"{kind}{self.suffix}"] = rows.mean()
+        return found
+
+    def metric_specs(self, configs: Sequence[metric_pb2.MetricConfig]) -> list[MetricSpec]:
+        """Metrics of this task; raises ConfigError for one that this task's predictions cannot serve."""
+        return [
+            metric_spec(config, self.prediction_names(), (self.suffix, self.label), f"{self.where}.metrics[{index}]")
+            for index, config in enumerate(configs)
+        ]
+
+    def prediction_names(self) -> list[str]:
+        """Names of the predictions without the suffix."""
+        probe = torch.zeros(1, self.num_class)
+        return [name.removesuffix(self.suffix) for name in self.outputs(probe)]
+
+
+def loss_kind(config: loss_pb2.LossConfig, where: str) -> str:
+    """Name of the loss that a config sets; raises ConfigError when there is none or it is not supported."""
+    kind = config.WhichOneof("loss") or config.WhichOneof("sid_loss")
+    if kind is None:
+        raise ConfigError(f"{where}: names no loss; set one of {', '.join(_LOSSES)}")
+    if kind not in _LOSSES:
+        raise ConfigError(f"{where}: loss {kind!r} is not supported yet; use one of {', '.join(_LOSSES)}")
+    return str(kind)
+
+
+def metric_spec(
+    config: metric_pb2.MetricConfig, predictions: Sequence[str], names: tuple[str, str], where: str
+) -> MetricSpec:
+    """Read one metric; `names` are the task's suffix and label field, `predictions` what the task offers."""
+    suffix, label = names
+    kind = config.WhichOneof("metric")
+    if kind not in _METRIC_INPUTS:
+        raise ConfigError(f"{where}: must set one metric, got {kind!r}; use one of {', '.join(_METRIC_INPUTS)}")
+    source = next((name for name in _METRIC_INPUTS[kind] if name in predictions), None)
+    if source is None:
+        raise ConfigError(
+            f"{where}: {kind} reads {' or '.join(_METRIC_INPUTS[kind])}, but the losses give {', '.join(predictions)}; "
+            "change the metric or the loss"
+        )
+    message = getattr(config, kind)
+    params = {field.name: getattr(message, field.name) for field in message.DESCRIPTOR.fields}
+    name = f"recall@{params['top_k']}" if kind == "recall_at_k" else kind
+    return MetricSpec(f"{name}{suffix}", kind, f"{source}{suffix}", label, params)
