@@ -9,7 +9,6 @@ from typing import Any
 from google.protobuf import text_format
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
-from google.protobuf.message_factory import GetMessageClass
 
 from tzrec_build.config.walk import is_map
 from tzrec_build.errors import ConfigError, suggestion
@@ -56,21 +55,21 @@ def set_value(parent: Message, field: FieldDescriptor, index: int | None, value:
 def _assign(fresh: Message, field: FieldDescriptor, value: object, where: str, *, whole: bool) -> None:
     """Write the value into an empty message of the parent's type."""
     single = is_map(field) or not field.is_repeated or not whole
-    for element in [value] if single else _elements(field, value, where):
+    for element in [value] if single else _elements(fresh, field, value, where):
         if field.message_type is not None:
             _assign_message(fresh, field, element, where)
         else:
             _assign_scalar(fresh, field, element, where)
 
 
-def _elements(field: FieldDescriptor, value: object, where: str) -> list[Any]:
+def _elements(fresh: Message, field: FieldDescriptor, value: object, where: str) -> list[Any]:
     """Turn the value of a whole repeated field into its elements: a list, or text that holds one."""
     if isinstance(value, (list, tuple)):
         return list(value)
     if not isinstance(value, str) or not value.strip().startswith("["):
         return [value]
     if field.message_type is not None:
-        return _message_list(field, value, where)
+        return _message_list(fresh, field, value, where)
     try:
         parsed = ast.literal_eval(value.strip())
     except (ValueError, SyntaxError, RecursionError, MemoryError):
@@ -78,9 +77,9 @@ def _elements(field: FieldDescriptor, value: object, where: str) -> list[Any]:
     return list(parsed) if isinstance(parsed, list) else [value]
 
 
-def _message_list(field: FieldDescriptor, value: str, where: str) -> list[Any]:
+def _message_list(fresh: Message, field: FieldDescriptor, value: str, where: str) -> list[Any]:
     """Parse ``[{..}, {..}]`` with the text format itself."""
-    holder = GetMessageClass(field.containing_type)()
+    holder = type(fresh)()
     _parse_into(holder, f"{field.name}: {value}", where)
     return list(getattr(holder, field.name))
 

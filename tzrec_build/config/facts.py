@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from tzrec_build.config.edit import edit_config
 from tzrec_build.config.load import load_pipeline_config
 from tzrec_build.config.paths import classified_paths
 from tzrec_build.config.walk import walk_messages
@@ -26,8 +27,8 @@ _CHOICES = {  # message.oneof -> prefix of its registry key
 }
 
 
-def config_facts(path: str | os.PathLike[str]) -> dict[str, object]:
-    """Load a config and give the facts about it, all JSON values.
+def config_facts(path: str | os.PathLike[str], edits: Mapping[str, object] | None = None) -> dict[str, object]:
+    """Load a config, apply edits (see `edit.edit_config`) and give the facts about it, all JSON values.
 
     Returns:
         `paths`: path fields with kind and readers (see `paths.classified_paths`); `kinds`: sorted registry keys such as
@@ -35,7 +36,7 @@ def config_facts(path: str | os.PathLike[str]) -> dict[str, object]:
         `label_fields`; `pick`: how the config wants its checkpoint chosen (`by` latest or best, `metric`,
         `smaller_is_better`; a metric that the file does not name is "").
     """
-    config = load_pipeline_config(path)
+    config = edit_config(load_pipeline_config(path), edits or {})
     export = config.export_config
     return {
         "paths": classified_paths(config),

@@ -42,7 +42,7 @@ _PICKING = frozenset(
 _TABLES = frozenset(
     f"{message}.{field}"
     for message in ("IdFeature", "RawFeature", "ComboFeature")
-    for field in ("embedding_name", "embedding_dim", "pooling", "init_fn", "trainable", "data_type")
+    for field in ("embedding_name", "pooling", "init_fn", "trainable", "data_type")
 )
 _FORMAT = frozenset(
     f"DataConfig.{field}"

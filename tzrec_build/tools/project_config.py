@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tzrec_build.config.edit import edit_config
 from tzrec_build.config.lint import lint
 from tzrec_build.config.load import (
     canonical_text,
@@ -55,6 +54,8 @@ def project_config(spec: Spec) -> dict[str, str]:
     text = read_config_text(spec.pipeline_config_path)
     config = parse_pipeline_config(text, spec.pipeline_config_path)
     if spec.edits:
+        from tzrec_build.config.edit import edit_config  # most configs are not edited: 10 ms of start
+
         config = edit_config(config, spec.edits)
         resolve_compat(config)
         raise_problems(missing_fields(config), spec.pipeline_config_path, text)
