@@ -1,0 +1,153 @@
+"""Runs the programs of a set-up: output to the log, progress on stderr, one lock, and no child that outlives its purpose."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TextIO
+
+TAIL_LINES = 12
+TICK_S = 1.0
+ANSWER_S = 30.0  # nvidia-smi needs seconds on a machine with many devices, and hangs where the driver is broken
+PR_SET_PDEATHSIG, SIGKILL = 1, 9
+NOT_PASSED = {"PYTHONHOME", "PYTHONPATH", "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_DRY_RUN"}
+
+
+class SetupError(Exception):
+    """The set-up cannot go on; the text says where, what and what to do."""
+
+
+class Runner:
+    """Runs programs one after the other and tells what is going on.
+
+    Args:
+        log_path: file that gets every program's output, appended.
+        lock: descriptor of the held lock; programs inherit it, so that a killed parent's pip still counts as working.
+        stream: where progress lines go; stderr, because stdout belongs to doit.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self, log_path: str, lock: int, stream: TextIO = sys.stderr, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._log_path = log_path
+        self._lock = lock
+        self._stream = stream
+        self._clock = clock
+        self._start_s = clock()
+        self._line = ""
+
+    def say(self, text: str) -> None:
+        """Print one line."""
+        print(text, file=self._stream, flush=True)
+
+    def elapsed_s(self) -> float:
+        """Return the time since the set-up began."""
+        return self._clock() - self._start_s
+
+    @contextmanager
+    def timed(self, step: str, title: str) -> Iterator[None]:
+        """Show a step while it runs, and the time it took."""
+        start_s, self._line = self._clock(), f"  {step:<9} {title:<40}"
+        self._stream.write(self._line)
+        self._stream.flush()
+        try:
+            yield
+        except BaseException:
+            self._stream.write("  failed\n")
+            raise
+        else:
+            self._stream.write(f"{self._back()}{self._clock() - start_s:6.1f} s\n")
+        finally:
+            self._stream.flush()
+
+    def run(self, command: Sequence[str], remedy: str) -> None:
+        """Run a program to its end.
+
+        Args:
+            command: program and arguments.
+            remedy: what a person can do when it fails.
+
+        Raises:
+            SetupError: it cannot be started or does not exit with 0; carries the last lines of its output.
+        """
+        start_s = self._clock()
+        with open(self._log_path, "ab") as log:
+            log.write(f"\n$ {' '.join(command)}\n".encode())
+            log.flush()
+            begin = log.tell()
+            try:
+                child = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env={name: value for name, value in os.environ.items() if name not in NOT_PASSED},
+                    pass_fds=[self._lock],
+                    preexec_fn=_die_with_parent,  # noqa: PLW1509 - one thread, nothing but a system call
+                )
+            except OSError as err:
+                raise SetupError(f"{command[0]}: must be a program, got {err.strerror}; {remedy}") from err
+            status = self._wait(child, start_s)
+        if status != 0:
+            name = " ".join([os.path.basename(command[0]), *command[1:4]])
+            took = f"after {self._clock() - start_s:.0f} s"
+            raise SetupError(
+                f"`{name} ..` exited with {status} {took}:\n{self._tail(begin)}\n{remedy}; whole log: {self._log_path}"
+            )
+
+    def succeeds(self, command: Sequence[str]) -> bool:
+        """Say whether a small program exits with 0 within half a minute; its output is of no interest."""
+        try:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=ANSWER_S, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+        return done.returncode == 0
+
+    def _wait(self, child: subprocess.Popen[bytes], start_s: float) -> int:
+        """Wait for a program; a terminal sees the seconds go by. An interrupt ends the program first."""
+        try:
+            while True:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    return child.wait(timeout=TICK_S)
+                if self._stream.isatty():
+                    self._stream.write(f"{self._back()}{self._clock() - start_s:6.0f} s")
+                    self._stream.flush()
+        except BaseException:
+            child.kill()
+            child.wait()
+            raise
+
+    def _back(self) -> str:
+        return f"\r{self._line}" if self._stream.isatty() else ""
+
+    def _tail(self, begin: int) -> str:
+        with open(self._log_path, "rb") as log:
+            log.seek(begin)
+            lines = log.read().decode(errors="replace").splitlines()
+        return "\n".join(f"  | {line}" for line in lines[-TAIL_LINES:]) or "  | (it said nothing)"
+
+
+@contextmanager
+def locked(path: str, stream: TextIO = sys.stderr) -> Iterator[int]:
+    """Hold the set-up's lock; says so when it has to wait. The kernel frees it when the last holder ends, however it ends."""
+    with open(path, "ab") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("set-up: another call is at work on .venv, waiting for it", file=stream, flush=True)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield handle.fileno()
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel to kill this process when its parent is killed; systems without the call keep the lock instead."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, SIGKILL)
