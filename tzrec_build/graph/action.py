@@ -1,0 +1,206 @@
+"""Makes one artifact: key first, then restore or run, then verify, cache, swap, record. A kill at any point costs at most a rerun."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from doit.action import BaseAction
+from doit.exceptions import TaskFailed
+
+from tzrec_build.errors import BuildError, ConfigError, CorruptError
+from tzrec_build.graph import child, publish
+from tzrec_build.graph.digests import walk
+from tzrec_build.graph.fresh import Judge, Snapshot
+from tzrec_build.graph.spec import RECORDS, TaskSpec
+
+_PLACEHOLDER = re.compile(r"\{([a-z]+(?:\.[A-Za-z0-9_]+)?)\}")
+
+
+class Cache(Protocol):
+    """What the build needs of the action cache (`tzrec_build.store.action_cache`)."""
+
+    def lookup(self, key: str) -> Any:
+        """The manifest under an action key, or None."""
+
+    def restore(self, manifest: Any, folder: Any) -> None:
+        """Put the outputs of a manifest into an empty folder; CorruptError when a byte is wrong."""
+
+    def publish(self, key: str, folder: Any, files: list[str], provenance: dict[str, Any]) -> Any:
+        """Keep the outputs under an action key; never fails the build."""
+
+
+class Console(Protocol):
+    """What an action tells while it runs (`tzrec_build.graph.reporter`)."""
+
+    def progress(self, task: str, line: str) -> None:
+        """One line of a running task."""
+
+    def finished(self, task: str, how: str, elapsed_s: float) -> None:
+        """A task was built or restored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What all actions of a run share.
+
+    Attributes:
+        judge: takes snapshots and keys, holds the state.
+        cache: the action cache, or None when it is off.
+        console: where progress goes.
+        code_root: folder of the package, which every tool imports from.
+        forced: whether ``doit -a`` asked to run whatever record and cache say.
+    """
+
+    judge: Judge
+    cache: Cache | None
+    console: Console
+    code_root: str
+    forced: bool
+
+
+def expand_argv(spec: TaskSpec, out: str) -> tuple[str, ...]:
+    """The command with its placeholders filled in: ``{out}``, ``{inputs.NAME}`` (comma-joined), ``{outputs.NAME}``,
+    ``{params.NAME}``, ``{threads}``.
+
+    An item is one argument whatever it holds; "python" in front means the interpreter of this environment.
+
+    Raises:
+        ConfigError: a placeholder names no input or parameter of the task.
+    """
+    values = {"out": out, "threads": str(spec.threads)}
+    values.update({f"inputs.{entry.name}": ",".join(entry.paths) for entry in spec.inputs})
+    values.update({f"outputs.{name}": f"{out}/{file}" for name, file in spec.outputs})
+    values.update({f"params.{name}": str(value) for name, value in spec.params})
+
+    def fill(match: re.Match[str]) -> str:
+        if match.group(1) not in values:
+            known = ", ".join(f"{{{name}}}" for name in sorted(values))
+            raise ConfigError(f"{spec.name}: unknown placeholder {match.group(0)} in its command; known: {known}")
+        return values[match.group(1)]
+
+    argv = tuple(_PLACEHOLDER.sub(fill, item) for item in spec.argv)
+    return (sys.executable, "-P", *argv[1:]) if argv and argv[0] == "python" else argv
+
+
+def shown_command(spec: TaskSpec) -> str:
+    """The command that a person could run in the pipeline's folder, for ``doit info``."""
+    argv = expand_argv(spec, spec.out)
+    shown = ("tzrec-build", spec.module.rsplit(".", 1)[-1], *argv[4:]) if spec.module else argv
+    return shlex.join(shown)
+
+
+class Make(BaseAction):  # type: ignore[misc]
+    """doit action that makes one artifact."""
+
+    def __init__(self, workshop: Callable[[], Workshop], spec: TaskSpec) -> None:
+        self._workshop, self._spec = workshop, spec
+        self.task: object = None
+        self.out = self.err = ""
+        self.result: object = None
+        self.values: dict[str, object] = {}
+
+    def execute(self, out: object = None, err: object = None) -> TaskFailed | None:  # noqa: ARG002 - doit's protocol
+        """Make the artifact; a user's error becomes a failed task with one message."""
+        try:
+            make(self._workshop(), self._spec)
+        except BuildError as error:
+            text = str(error)
+            return TaskFailed(text if text.startswith(self._spec.name) else f"{self._spec.name}: {text}")
+        return None
+
+    def __str__(self) -> str:
+        return shown_command(self._spec)
+
+
+def make(shop: Workshop, spec: TaskSpec) -> None:
+    """Make the artifact of one task.
+
+    The key is taken before the command runs; afterwards everything in it is looked at again, and if an input or the code
+    changed meanwhile the task fails and its outputs stay in the work folder.
+
+    Raises:
+        BuildError: an input is missing, the command failed, an output is missing, or an input changed meanwhile.
+    """
+    start_s = time.monotonic()
+    judge = shop.judge
+    with publish.task_lock(judge.state.folder, spec.name, lambda line: shop.console.progress(spec.name, line)):
+        judge.look_again()
+        before = judge.snapshot(spec)
+        judge.check_inputs(spec, before)
+        key = judge.key(spec, before)
+        work = publish.work_folder(spec, key)
+        how = "restored"
+        if shop.forced or not _restore(shop, spec, key, work):
+            how = "built"
+            _run(shop, spec, work)
+            _check_unchanged(judge, spec, before, work)
+        out = os.path.join(spec.folder, work, "out")
+        outputs = judge.outputs(spec, out)
+        if how == "built" and shop.cache is not None:
+            provenance = {"task": spec.name, "elapsed_s": round(time.monotonic() - start_s, 3)}
+            shop.cache.publish(key, _path(out), walk(out, skip=RECORDS), provenance)
+        publish.swap(spec, out)
+        elapsed_s = time.monotonic() - start_s
+        record = {**before.parts(), "outputs": outputs, "key": key, "how": how, "elapsed_s": round(elapsed_s, 3)}
+        judge.state.set_record(spec.name, record)
+        publish.drop_work(spec, work)
+    shop.console.finished(spec.name, how, elapsed_s)
+
+
+def _path(folder: str) -> Any:
+    from pathlib import Path
+
+    return Path(folder)
+
+
+def _restore(shop: Workshop, spec: TaskSpec, key: str, work: str) -> bool:
+    if shop.cache is None:
+        return False
+    manifest = shop.cache.lookup(key)
+    if manifest is None:
+        return False
+    try:
+        shop.cache.restore(manifest, _path(publish.fresh_out(spec, work)))
+    except CorruptError as err:
+        shop.console.progress(spec.name, f"cache entry is damaged, building instead ({err})")
+        return False
+    return True
+
+
+def _run(shop: Workshop, spec: TaskSpec, work: str) -> None:
+    out = publish.fresh_out(spec, work)
+    command = child.Command(
+        argv=expand_argv(spec, f"{work}/out"),
+        cwd=spec.folder,
+        env=child.environment(spec.env, spec.threads, shop.code_root),
+        log_path=os.path.join(spec.folder, work, "log"),
+        timeout_s=spec.timeout_s,
+    )
+    child.run(command, lambda line: shop.console.progress(spec.name, line))
+    publish.check_promised(spec, out)
+    log_folder = os.path.join(out, RECORDS)
+    os.makedirs(log_folder, exist_ok=True)
+    os.replace(command.log_path, os.path.join(log_folder, "log"))
+
+
+def _check_unchanged(judge: Judge, spec: TaskSpec, before: Snapshot, work: str) -> None:
+    judge.look_again()
+    after = judge.snapshot(spec)
+    if after.parts() == before.parts():
+        return
+    changed = [
+        f"{part} {name}"
+        for part, values in before.parts().items()
+        for name in sorted({*values, *after.parts()[part]})
+        if values.get(name) != after.parts()[part].get(name)
+    ]
+    raise BuildError(
+        f"{spec.name}: changed while it ran: {', '.join(changed)}; its outputs are kept in {work}/out, run again"
+    )

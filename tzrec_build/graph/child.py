@@ -1,0 +1,196 @@
+"""Child processes of the build: own process group, dies with its parent, log to a file, progress lines to the console."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from tzrec_build.errors import BuildError
+
+PR_SET_PDEATHSIG = 1
+GRACE_S = 3.0  # between SIGTERM and SIGKILL; all in all a build ends within 5 s of Ctrl-C
+TAIL_LINES = 20
+# What a command may see of the caller's environment, besides the variables that its rule declares: where programs and
+# certificates lie, how to print, how pip reaches its index, which accelerator is meant. None of it may change an output.
+PASSED = (
+    *(
+        "PATH",
+        "HOME",
+        "USER",
+        "LANG",
+        "LC_ALL",
+        "LC_CTYPE",
+        "TERM",
+        "TMPDIR",
+        "LD_LIBRARY_PATH",
+        "CUDA_VISIBLE_DEVICES",
+    ),
+    *(
+        "PIP_INDEX_URL",
+        "PIP_EXTRA_INDEX_URL",
+        "PIP_FIND_LINKS",
+        "PIP_CONFIG_FILE",
+        "PIP_CACHE_DIR",
+        "PIP_CERT",
+        "PIP_NO_INDEX",
+    ),
+    *(
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "no_proxy",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+    ),
+    *("REQUESTS_CA_BUNDLE", "XDG_CACHE_HOME"),
+)
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_running: set[subprocess.Popen[bytes]] = set()
+_lock = threading.Lock()
+_stopping = threading.Event()
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to run.
+
+    Attributes:
+        argv: program and arguments.
+        cwd: working folder.
+        env: the whole environment of the child.
+        log_path: file that gets stdout and stderr, in the order written.
+        timeout_s: seconds after which the group is ended; 0 for none.
+    """
+
+    argv: tuple[str, ...]
+    cwd: str
+    env: Mapping[str, str]
+    log_path: str
+    timeout_s: float = 0.0
+
+
+def environment(declared: tuple[str, ...], threads: int, root: str) -> dict[str, str]:
+    """Environment of a command: the fixed pass-through list, the declared variables, thread counts, a fixed hash seed."""
+    env = {name: os.environ[name] for name in (*PASSED, *declared) if name in os.environ}
+    env.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads)))
+    env.update(PYTHONHASHSEED="0", PYTHONUNBUFFERED="1", PYTHONPATH=root, OMP_WAIT_POLICY="PASSIVE", MPLBACKEND="Agg")
+    return env
+
+
+def run(command: Command, on_line: Callable[[str], None]) -> None:
+    """Run a command to its end, line by line into its log.
+
+    Args:
+        command: what to run.
+        on_line: called with each line as it is printed.
+    Raises:
+        BuildError: it cannot be started, failed, ran past its time limit or was stopped; the text holds the tail of its log.
+    """
+    if _stopping.is_set():
+        raise BuildError("stopped before it started")
+    os.makedirs(os.path.dirname(command.log_path), exist_ok=True)
+    with open(command.log_path, "wb") as log:
+        try:
+            process = subprocess.Popen(
+                command.argv,
+                cwd=command.cwd,
+                env=dict(command.env),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call through a library loaded beforehand
+            )
+        except OSError as err:
+            raise BuildError(
+                f"{command.argv[0]}: cannot be started ({err.strerror}); is it installed and executable?"
+            ) from err
+        with _lock:
+            _running.add(process)
+        timed_out = threading.Event()
+        timer = threading.Timer(command.timeout_s, _time_out, (process, timed_out)) if command.timeout_s else None
+        if timer:
+            timer.daemon = True
+            timer.start()
+        try:
+            tail = _follow(process, log, on_line)
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        finally:
+            if timer:
+                timer.cancel()
+            _kill_group(
+                process, signal.SIGKILL
+            )  # a grandchild must not outlive the task; not reaped yet, so the id is ours
+            code = process.wait()
+            with _lock:
+                _running.discard(process)
+    if code == 0:
+        return
+    if _stopping.is_set():
+        raise BuildError("stopped")
+    cause = f"ran longer than {command.timeout_s:.0f} s" if timed_out.is_set() else _cause(code)
+    raise BuildError(f"{cause}; the end of its log ({command.log_path}):\n" + "\n".join(f"    {line}" for line in tail))
+
+
+def _follow(process: subprocess.Popen[bytes], log: BinaryIO, on_line: Callable[[str], None]) -> list[str]:
+    tail: list[str] = []
+    if process.stdout is None:
+        raise RuntimeError("bug: the child has no pipe")
+    with process.stdout as pipe:
+        for raw in pipe:
+            log.write(raw)
+            log.flush()
+            line = raw.decode(errors="replace").rstrip("\n").rsplit("\r", 1)[-1]
+            if line:
+                tail = [*tail[-(TAIL_LINES - 1) :], line]
+                on_line(line)
+    return tail
+
+
+def _cause(code: int) -> str:
+    return f"ended by signal {signal.Signals(-code).name}" if code < 0 else f"failed with exit code {code}"
+
+
+def _die_with_parent() -> None:
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _kill_group(process: subprocess.Popen[bytes], signum: int) -> None:
+    try:
+        os.killpg(process.pid, signum)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    _kill_group(process, signal.SIGTERM)
+    try:
+        process.wait(GRACE_S)
+    except subprocess.TimeoutExpired:
+        _kill_group(process, signal.SIGKILL)
+
+
+def _time_out(process: subprocess.Popen[bytes], timed_out: threading.Event) -> None:
+    timed_out.set()
+    _end(process)
+
+
+def end_all() -> None:
+    """End every running command: SIGTERM to its group, SIGKILL after the grace period. No new one starts afterwards."""
+    _stopping.set()
+    with _lock:
+        processes = list(_running)
+    enders = [threading.Thread(target=_end, args=(process,)) for process in processes]
+    for ender in enders:
+        ender.start()
+    for ender in enders:
+        ender.join()
