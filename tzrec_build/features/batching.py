@@ -37,7 +37,9 @@ class BatchBuilder:
         self._sample_weight_fields = tuple(sample_weight_fields)
         self._reserved_columns = tuple(reserved_columns)
         inputs = [name for feature in self._features for name in feature.inputs]
-        self.columns = tuple(dict.fromkeys([*inputs, *self._label_fields, *self._sample_weight_fields, *self._reserved_columns]))
+        self.columns = tuple(
+            dict.fromkeys([*inputs, *self._label_fields, *self._sample_weight_fields, *self._reserved_columns])
+        )
 
     def build(self, columns: Mapping[str, pa.Array], size: int | None = None) -> Batch:
         """Encode one slice.
@@ -111,7 +113,9 @@ def _keyed_jagged(parts: Mapping[str, SparseValues]) -> KeyedJaggedTensor:
     weighted = any(part.weights is not None for part in parts.values())
     weights = None
     if weighted:
-        ones = [np.ones(len(part.values), np.float32) if part.weights is None else part.weights for part in parts.values()]
+        ones = [
+            np.ones(len(part.values), np.float32) if part.weights is None else part.weights for part in parts.values()
+        ]
         weights = torch.from_numpy(np.concatenate(ones))
     return KeyedJaggedTensor(
         keys=list(parts),
@@ -138,5 +142,3 @@ def _reserves(names: Sequence[str], columns: Mapping[str, pa.Array]) -> pa.Recor
     if not names:
         return None
     return pa.RecordBatch.from_arrays([columns[name] for name in names], names=list(names))
-
-

@@ -120,7 +120,9 @@ class VocabBucketizer:
         return dict(self._fg_keys)
 
 
-def vocab_list_bucketizer(words: Sequence[str], default_value: str, unknown_id: int | None, where: str) -> VocabBucketizer:
+def vocab_list_bucketizer(
+    words: Sequence[str], default_value: str, unknown_id: int | None, where: str
+) -> VocabBucketizer:
     """`vocab_list`: id = position; without `default_bucketize_value` the default is 0, an unknown word 1, the first word 2.
 
     Raises:
@@ -132,12 +134,18 @@ def vocab_list_bucketizer(words: Sequence[str], default_value: str, unknown_id: 
     else:
         effective = list(words)
         if unknown_id >= len(effective):
-            raise ConfigError(f"{where}: default_bucketize_value must be below {len(effective)}, the size of vocab_list, got {unknown_id}")
+            raise ConfigError(
+                f"{where}: default_bucketize_value must be below {len(effective)}, the size of vocab_list, got {unknown_id}"
+            )
     ids = {word: position for position, word in enumerate(effective)}  # a word listed twice takes its later position
-    return VocabBucketizer(ids, unknown_id, len(effective), {"vocab_list": effective, "default_bucketize_value": unknown_id})
+    return VocabBucketizer(
+        ids, unknown_id, len(effective), {"vocab_list": effective, "default_bucketize_value": unknown_id}
+    )
 
 
-def vocab_dict_bucketizer(words: Mapping[str, int], default_value: str, unknown_id: int | None, where: str) -> VocabBucketizer:
+def vocab_dict_bucketizer(
+    words: Mapping[str, int], default_value: str, unknown_id: int | None, where: str
+) -> VocabBucketizer:
     """`vocab_dict`: given ids; without `default_bucketize_value` a non-empty default is 0 and an unknown word 1.
 
     Raises:
@@ -152,7 +160,9 @@ def vocab_dict_bucketizer(words: Mapping[str, int], default_value: str, unknown_
         if default_value:
             ids[default_value] = 0
     elif unknown_id >= rows:
-        raise ConfigError(f"{where}: default_bucketize_value must be below {rows}, one more than the largest id of vocab_dict, got {unknown_id}")
+        raise ConfigError(
+            f"{where}: default_bucketize_value must be below {rows}, one more than the largest id of vocab_dict, got {unknown_id}"
+        )
     return VocabBucketizer(ids, unknown_id, rows, {"vocab_dict": ids, "default_bucketize_value": unknown_id})
 
 
@@ -168,7 +178,9 @@ def vocab_file_bucketizer(path: Path, shown_name: str, unknown_id: int | None, w
         ConfigError: the file is missing, not UTF-8, empty, mixes the two forms, or the unknown id is no row of it.
     """
     if unknown_id is None:
-        raise ConfigError(f"{where}: vocab_file needs default_bucketize_value, the id of a word that is not in the file")
+        raise ConfigError(
+            f"{where}: vocab_file needs default_bucketize_value, the id of a word that is not in the file"
+        )
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as err:
@@ -176,7 +188,9 @@ def vocab_file_bucketizer(path: Path, shown_name: str, unknown_id: int | None, w
     ids = _vocab_lines(lines, f"{where}: vocab_file {path}")
     rows = max(ids.values()) + 1
     if unknown_id >= rows:
-        raise ConfigError(f"{where}: default_bucketize_value must be below {rows}, the rows of {path}, got {unknown_id}")
+        raise ConfigError(
+            f"{where}: default_bucketize_value must be below {rows}, the rows of {path}, got {unknown_id}"
+        )
     return VocabBucketizer(ids, unknown_id, rows, {"vocab_file": shown_name, "default_bucketize_value": unknown_id})
 
 
@@ -185,7 +199,7 @@ def _vocab_lines(lines: Sequence[str], where: str) -> dict[str, int]:
         raise ConfigError(f"{where}: is empty; it needs at least one word")
     # an id is what follows the last blank, so that words may hold blanks only when every line has an id
     split = [line.rsplit(maxsplit=1) for line in lines]
-    with_id = [len(parts) == 2 and parts[1].isdigit() for parts in split]  # noqa: PLR2004 - word and id
+    with_id = [len(parts) == 2 and parts[1].isdigit() for parts in split]
     if all(with_id):
         return {parts[0]: int(parts[1]) for parts in split}
     if any(with_id):
@@ -199,4 +213,6 @@ def _text(values: pa.Array) -> pa.Array:
         return values
     if pa.types.is_integer(values.type):
         return values.cast(pa.string())
-    raise ElementError(f"must hold text or integers, got {values.type}; numbers with a fraction have no single text form")
+    raise ElementError(
+        f"must hold text or integers, got {values.type}; numbers with a fraction have no single text form"
+    )

@@ -48,7 +48,10 @@ class ComboFeature(IdFeature):
     def _transform(self, columns: list[pa.Array]) -> FeatureValues:
         if self.scope.fg_mode not in RAW_INPUT_MODES:  # FG_BUCKETIZE: the column holds the joined texts
             return self._encode_bag(columns[0])
-        parts = [_texts(name, plain_elements(name, column, self._separator)) for name, column in zip(self.inputs, columns, strict=True)]
+        parts = [
+            _texts(name, plain_elements(name, column, self._separator))
+            for name, column in zip(self.inputs, columns, strict=True)
+        ]
         crossed = reduce(cross, parts)
         if self.value_dim:
             crossed = crossed.head(self.value_dim)
@@ -74,14 +77,20 @@ def cross(left: Ragged, right: Ragged) -> Ragged:
     >>> cross(one, two).values.to_pylist()
     ['a_x', 'a_y', 'b_x', 'b_y']
     """
-    if len(left.values) == len(right.values) == len(left.lengths) and (left.lengths == 1).all() and (right.lengths == 1).all():
+    if (
+        len(left.values) == len(right.values) == len(left.lengths)
+        and (left.lengths == 1).all()
+        and (right.lengths == 1).all()
+    ):
         return Ragged(pc.binary_join_element_wise(left.values, right.values, _JOIN), left.lengths)
     lengths = (left.lengths * right.lengths).astype(np.int32)
     inner = position_in_row(lengths)
     right_lengths = np.repeat(right.lengths, lengths)
     left_at = np.repeat(np.cumsum(left.lengths) - left.lengths, lengths) + inner // right_lengths
     right_at = np.repeat(np.cumsum(right.lengths) - right.lengths, lengths) + inner % right_lengths
-    joined = pc.binary_join_element_wise(left.values.take(pa.array(left_at)), right.values.take(pa.array(right_at)), _JOIN)
+    joined = pc.binary_join_element_wise(
+        left.values.take(pa.array(left_at)), right.values.take(pa.array(right_at)), _JOIN
+    )
     return Ragged(joined, lengths)
 
 

@@ -51,7 +51,9 @@ def create_features(cfg: pipeline_pb2.EasyRecConfig, base_dir: str | Path = ".")
     for position, feature_config in enumerate(cfg.feature_configs):
         for feature in _create(feature_config, f"feature_configs[{position}]", shared):
             if feature.name in places:
-                raise ConfigError(f"{feature.scope.where}: the name {feature.name!r} is taken by {places[feature.name]}")
+                raise ConfigError(
+                    f"{feature.scope.where}: the name {feature.name!r} is taken by {places[feature.name]}"
+                )
             places[feature.name] = feature.scope.where
             features.append(feature)
     return features
@@ -70,7 +72,7 @@ def resolve_fg_mode(data_config: data_pb2.DataConfig) -> str:
     return _FG_MODES[data_config.fg_mode - 1]
 
 
-def _create(feature_config: Any, place: str, shared: _Shared) -> Iterator[Feature]:  # noqa: ANN401 - protobuf message
+def _create(feature_config: Any, place: str, shared: _Shared) -> Iterator[Feature]:
     kind = feature_config.WhichOneof("feature")
     if kind is None:
         raise ConfigError(f"{place}: must hold one feature, got an empty message")
@@ -86,11 +88,13 @@ def _create(feature_config: Any, place: str, shared: _Shared) -> Iterator[Featur
     yield _build(kind, message, f"{place}.{kind}", sequence, shared)
 
 
-def _create_block(block: Any, place: str, shared: _Shared) -> Iterator[Feature]:  # noqa: ANN401 - protobuf message
+def _create_block(block: Any, place: str, shared: _Shared) -> Iterator[Feature]:
     name = block.sequence_name
     if not name or not block.sequence_length:
         raise ConfigError(f"{place}: a sequence block must set sequence_name and sequence_length")
-    sequence = SequenceScope(name, int(block.sequence_length), block.sequence_delim, block.sequence_pk or f"user:{name}")
+    sequence = SequenceScope(
+        name, int(block.sequence_length), block.sequence_delim, block.sequence_pk or f"user:{name}"
+    )
     for position, member in enumerate(block.features):
         kind = member.WhichOneof("feature")
         if kind is None:
@@ -100,7 +104,7 @@ def _create_block(block: Any, place: str, shared: _Shared) -> Iterator[Feature]:
         yield _build(kind, getattr(member, kind), f"{place}.features[{position}].{kind}", sequence, shared)
 
 
-def _build(kind: str, message: Any, place: str, sequence: SequenceScope | None, shared: _Shared) -> Feature:  # noqa: ANN401 - protobuf message
+def _build(kind: str, message: Any, place: str, sequence: SequenceScope | None, shared: _Shared) -> Feature:
     where = f"feature {message.feature_name!r} ({place})"
     if kind not in FEATURES:
         raise NotSupportedError(kind, where)

@@ -59,7 +59,11 @@ def parse_sparse(encoding: Encoding, column: pa.Array) -> SparseValues:
         ids = check_range(as_int64(ragged.values), encoding.rows)
     except ElementError as err:
         raise column_error(encoding.column, ragged, err) from err
-    fill = np.array([int(part) for part in encoding.fill.split(encoding.multival_sep)], np.int64) if encoding.fill else None
+    fill = (
+        np.array([int(part) for part in encoding.fill.split(encoding.multival_sep)], np.int64)
+        if encoding.fill
+        else None
+    )
     if fill is None:
         return SparseValues(ids, ragged.lengths, weights)
     if weights is not None:
@@ -74,13 +78,16 @@ def parse_dense(encoding: Encoding, column: pa.Array) -> DenseValues:
         ColumnError: wrong type, text that is no number, a row with another count of values, a null without fill value.
     """
     ragged = to_ragged(encoding.column, column, encoding.multival_sep)
-    fill = np.array([float(part) for part in encoding.fill.split(encoding.multival_sep)], np.float32) if encoding.fill else None
+    fill = (
+        np.array([float(part) for part in encoding.fill.split(encoding.multival_sep)], np.float32)
+        if encoding.fill
+        else None
+    )
     try:
         floats = as_float32(ragged.values)
     except ElementError as err:
         raise column_error(encoding.column, ragged, err) from err
-    hint = "set fg_encoded_default_value to fill missing rows"
-    return DenseValues(dense_rows(encoding.column, Ragged(ragged.values, ragged.lengths), floats, fill, encoding.value_dim, hint))
+    return DenseValues(dense_rows(encoding.column, ragged.lengths, floats, fill, encoding.value_dim))
 
 
 def parse_sequence_dense(encoding: Encoding, column: pa.Array) -> SequenceDenseValues:
@@ -101,19 +108,22 @@ def parse_sequence_dense(encoding: Encoding, column: pa.Array) -> SequenceDenseV
     ragged_rows = lengths % encoding.value_dim != 0
     if ragged_rows.any():
         row = int(ragged_rows.argmax())
-        raise ColumnError(encoding.column, f"must hold a multiple of value_dim {encoding.value_dim} numbers, got {int(lengths[row])}", row)
+        raise ColumnError(
+            encoding.column,
+            f"must hold a multiple of value_dim {encoding.value_dim} numbers, got {int(lengths[row])}",
+            row,
+        )
     return SequenceDenseValues(floats.reshape(-1, encoding.value_dim), (lengths // encoding.value_dim).astype(np.int32))
 
 
-def dense_rows(  # noqa: PLR0913 - the six parts of one sentence of an error message
-    name: str, ragged: Ragged, floats: Float32Array, fill: Float32Array | None, value_dim: int, hint: str
+def dense_rows(
+    name: str, lengths: Int32Array, floats: Float32Array, fill: Float32Array | None, value_dim: int
 ) -> Float32Array:
     """Shape flat numbers into [B, value_dim]; empty rows take `fill` (one number is repeated over the columns).
 
     Raises:
         ColumnError: a row has another count of values than value_dim, or is empty without a fill value.
     """
-    lengths = ragged.lengths
     if fill is not None and len(fill) == 1:
         fill = np.repeat(fill, value_dim)
     if fill is not None:
@@ -122,7 +132,7 @@ def dense_rows(  # noqa: PLR0913 - the six parts of one sentence of an error mes
     if bad.any():
         row = int(bad.argmax())
         if lengths[row] == 0:
-            raise ColumnError(name, f"must not be null or empty; {hint}", row)
+            raise ColumnError(name, "must not be null or empty; fill it in the table or set a default value", row)
         raise ColumnError(name, f"must hold value_dim = {value_dim} numbers, got {int(lengths[row])}", row)
     return floats.reshape(len(lengths), value_dim)
 
@@ -219,6 +229,8 @@ def _flatten_twice(outer: Ragged, inner: Ragged, encoding: Encoding) -> Ragged:
     bad: BoolArray = inner.lengths != wanted
     if bad.any():
         position = int(bad.argmax())
-        rule = f"every element of the sequence must hold {wanted} value(s) (value_dim), got {int(inner.lengths[position])}"
+        rule = (
+            f"every element of the sequence must hold {wanted} value(s) (value_dim), got {int(inner.lengths[position])}"
+        )
         raise ColumnError(encoding.column, rule, outer.row_of(position))
     return Ragged(inner.values, (outer.lengths * wanted).astype(np.int32))

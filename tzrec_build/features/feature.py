@@ -48,7 +48,7 @@ class Feature(ABC):
         data_type: ``FP32`` or ``FP16``.
     """
 
-    def __init__(self, config: Any, scope: FeatureScope) -> None:  # noqa: ANN401 - protobuf messages share no typed base with fields
+    def __init__(self, config: Any, scope: FeatureScope) -> None:
         self.config = config
         self.scope = scope
         self.kind = scope.kind
@@ -65,7 +65,9 @@ class Feature(ABC):
         self.sides = tuple(side for side, _ in references)
         self._raw_inputs = tuple(prefix + name for _, name in references)
         if scope.fg_mode in RAW_INPUT_MODES and not references:
-            raise ConfigError(f"{scope.where}: expression must be set under {scope.fg_mode}; write the input as side:column")
+            raise ConfigError(
+                f"{scope.where}: expression must be set under {scope.fg_mode}; write the input as side:column"
+            )
         self.inputs = self._raw_inputs if scope.fg_mode in RAW_INPUT_MODES else (self.name,)
         self.data_group = self._find_data_group()
         self.default_value: str = config.default_value or ("0" if self.is_sequence else "")
@@ -173,7 +175,9 @@ class Feature(ABC):
         if not colon or not name or ":" in name:
             raise ConfigError(f"{self.scope.where}: expression must be side:column with one colon, got {text!r}")
         if side not in SIDES:
-            raise ConfigError(f"{self.scope.where}: unknown side {side!r} in expression {text!r}{suggestion(side, SIDES)}")
+            raise ConfigError(
+                f"{self.scope.where}: unknown side {side!r} in expression {text!r}{suggestion(side, SIDES)}"
+            )
         return side, name
 
     def _find_data_group(self) -> str:

@@ -80,7 +80,9 @@ def _text_buffers(values: pa.Array) -> tuple[Int64Array, Int64Array, UInt64Array
     """Byte offset and length of each text, and the little-endian 8-byte word that starts at each byte."""
     _, offset_buffer, data_buffer = values.buffers()
     offset_type = _OFFSET_TYPES[str(values.type)]
-    offsets = np.frombuffer(offset_buffer, offset_type)[values.offset : values.offset + len(values) + 1].astype(np.int64)
+    offsets = np.frombuffer(offset_buffer, offset_type)[values.offset : values.offset + len(values) + 1].astype(
+        np.int64
+    )
     first, last = int(offsets[0]), int(offsets[-1])
     # eight spare bytes: the word of the last byte may be read past the end, its high bytes are masked away
     data = np.zeros(last - first + 8, np.uint8)

@@ -18,8 +18,8 @@ from tzrec_build.features.ragged import (
     position_in_row,
     to_ragged,
 )
-from tzrec_build.features.values import BoolArray
 from tzrec_build.features.scope import SequenceScope
+from tzrec_build.features.values import BoolArray
 
 
 def plain_elements(name: str, column: pa.Array, separator: str) -> Ragged:
@@ -43,7 +43,9 @@ def sequence_elements(name: str, column: pa.Array, sequence: SequenceScope) -> R
     elif is_list(column.type):
         ragged = from_lists(column)
     else:
-        raise ColumnError(name, f"a sequence must be text split by {sequence.delim!r}, a list or a list of lists, got {column.type}")
+        raise ColumnError(
+            name, f"a sequence must be text split by {sequence.delim!r}, a list or a list of lists, got {column.type}"
+        )
     return _one_for_empty_rows(ragged.head(sequence.length))
 
 

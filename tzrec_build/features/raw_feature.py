@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,11 @@ from tzrec_build.features.raw_columns import plain_elements, present_mask, seque
 from tzrec_build.features.scope import FeatureScope, SequenceScope
 from tzrec_build.features.values import DenseValues, FeatureValues, Float32Array, SequenceDenseValues, SparseValues
 
-_FIXED_HINT = "set default_value, or store a number"
-
 
 class RawFeature(Feature):
     """A numeric feature; see `Feature` for the attributes."""
 
-    def __init__(self, config: Any, scope: FeatureScope) -> None:  # noqa: ANN401 - see Feature
+    def __init__(self, config: Any, scope: FeatureScope) -> None:
         super().__init__(config, scope)
         dense_emb = config.WhichOneof("dense_emb")
         if dense_emb:
@@ -40,16 +39,20 @@ class RawFeature(Feature):
         boundaries = tuple(self.config.boundaries)
         if not boundaries:
             return None
-        if any(left >= right for left, right in zip(boundaries, boundaries[1:], strict=False)):
+        if any(left >= right for left, right in itertools.pairwise(boundaries)):
             raise ConfigError(f"{self.scope.where}: boundaries must increase, got {list(boundaries)}")
         return BoundaryBucketizer(boundaries)
 
     def _find_value_dim(self) -> int:
         value_dim = int(self.config.value_dim)
         if value_dim == 0 and not self.is_sparse:
-            raise ConfigError(f"{self.scope.where}: value_dim must be at least 1 for a feature without boundaries, got 0")
+            raise ConfigError(
+                f"{self.scope.where}: value_dim must be at least 1 for a feature without boundaries, got 0"
+            )
         if self.is_sparse and self.is_sequence and value_dim != 1:
-            raise NotSupportedError(f"boundaries with value_dim {value_dim} inside a sequence (only 1)", self.scope.where)
+            raise NotSupportedError(
+                f"boundaries with value_dim {value_dim} inside a sequence (only 1)", self.scope.where
+            )
         return value_dim
 
     def _transform(self, columns: list[pa.Array]) -> FeatureValues:
@@ -59,9 +62,9 @@ class RawFeature(Feature):
         ragged = plain_elements(name, columns[0], self._separator)
         floats = self._floats(ragged)
         if not isinstance(self.bucketizer, BoundaryBucketizer):
-            return DenseValues(dense_rows(name, ragged, floats, self._default, self.value_dim, _FIXED_HINT))
+            return DenseValues(dense_rows(name, ragged.lengths, floats, self._default, self.value_dim))
         if self.value_dim:
-            floats = dense_rows(name, ragged, floats, self._default, self.value_dim, _FIXED_HINT)
+            floats = dense_rows(name, ragged.lengths, floats, self._default, self.value_dim)
             lengths = np.full(len(floats), self.value_dim, np.int32)
             return SparseValues(self.bucketizer.ids_of_floats(floats.reshape(-1)), lengths)
         lengths = ragged.lengths
@@ -83,7 +86,7 @@ class RawFeature(Feature):
             position = int(bad.argmax())
             rule = f"every element must hold value_dim = {self.value_dim} numbers, got {int(inner.lengths[position])}"
             raise ColumnError(name, rule, outer.row_of(position))
-        elements = dense_rows(name, inner, floats, self._default, self.value_dim, _FIXED_HINT)
+        elements = dense_rows(name, inner.lengths, floats, self._default, self.value_dim)
         if isinstance(self.bucketizer, BoundaryBucketizer):
             return SparseValues(self.bucketizer.ids_of_floats(elements.reshape(-1)), outer.lengths)
         return SequenceDenseValues(elements, outer.lengths)
@@ -95,7 +98,9 @@ class RawFeature(Feature):
         if is_text(outer.values.type):
             return from_text(outer.values, self._separator)
         if self.value_dim != 1:
-            raise ColumnError(name, f"must be a list of lists with value_dim = {self.value_dim} numbers each, got a flat list")
+            raise ColumnError(
+                name, f"must be a list of lists with value_dim = {self.value_dim} numbers each, got a flat list"
+            )
         present = present_mask(outer.values)
         return Ragged(outer.values.drop_null(), present.astype(np.int32))
 

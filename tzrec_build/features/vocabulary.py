@@ -20,7 +20,7 @@ from tzrec_build.features.scope import FeatureScope
 
 
 def text_bucketizer(
-    config: Any,  # noqa: ANN401 - id and combo messages share fields, not a type
+    config: Any,
     scope: FeatureScope,
     default_value: str,
     asset_file: Callable[[str], Path],
@@ -43,14 +43,19 @@ def text_bucketizer(
     chosen = [name for name, is_set in named.items() if is_set]
     if len(chosen) != 1:
         got = " and ".join(chosen) or "none"
-        raise ConfigError(f"{scope.where}: must set one of {', '.join(named)}, got {got}; it gives the rows of the embedding table")
+        raise ConfigError(
+            f"{scope.where}: must set one of {', '.join(named)}, got {got}; it gives the rows of the embedding table"
+        )
     unknown_id = int(config.default_bucketize_value) if config.HasField("default_bucketize_value") else None
     makers: dict[str, Callable[[], Bucketizer]] = {
         "hash_bucket_size": lambda: HashBucketizer(int(config.hash_bucket_size)),
         "num_buckets": lambda: number or NumberBucketizer(0),
         "vocab_list": lambda: vocab_list_bucketizer(list(config.vocab_list), default_value, unknown_id, scope.where),
         "vocab_dict": lambda: vocab_dict_bucketizer(
-            {word: int(config.vocab_dict[word]) for word in sorted(config.vocab_dict)}, default_value, unknown_id, scope.where
+            {word: int(config.vocab_dict[word]) for word in sorted(config.vocab_dict)},
+            default_value,
+            unknown_id,
+            scope.where,
         ),
         "vocab_file": lambda: _from_file(asset_file(config.vocab_file), unknown_id, scope.where),
     }
@@ -62,5 +67,7 @@ def text_bucketizer(
 
 def _from_file(path: Path, unknown_id: int | None, where: str) -> Bucketizer:
     if not path.is_file():
-        raise ConfigError(f"{where}: vocab_file {path}: no such file; paths start from the pipeline's folder (and asset_dir)")
+        raise ConfigError(
+            f"{where}: vocab_file {path}: no such file; paths start from the pipeline's folder (and asset_dir)"
+        )
     return vocab_file_bucketizer(path, asset_name(path), unknown_id, where)
