@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from tzrec_build.config.support import NO_EFFECT
@@ -57,6 +58,8 @@ _FORMAT = frozenset(
         "fg_encoded_multival_sep",
     )
 )
+_PRESENCE = frozenset({"stub_type"})  # any message: fg.json repeats the field when it is set, also to its default
+_PRESENCE_KEYS = frozenset({"ExprFeature.value_dim", "ComboFeature.value_dim"})  # 0 when set differs from unset
 _MODEL = frozenset({"data_config", "feature_configs", "model_config"})
 
 # Where metrics go, losses stay: the list of losses decides which outputs a model has. The sampler stays with every model,
@@ -105,9 +108,16 @@ def _copy_section(source: Message, target: Message, name: str) -> None:
 
 
 def _strip(message: Message, unread: frozenset[str]) -> None:
-    type_name = message.DESCRIPTOR.name
     for field, value in message.ListFields():
-        key = f"{type_name}.{field.name}"
-        plain = not field.is_repeated and field.message_type is None
-        if key in NO_EFFECT or key in unread or (plain and field.has_default_value and value == field.default_value):
+        key = f"{message.DESCRIPTOR.name}.{field.name}"
+        if key in NO_EFFECT or key in unread or (_says_default(field, value) and not _presence_counts(field, key)):
             message.ClearField(field.name)
+
+
+def _says_default(field: FieldDescriptor, value: object) -> bool:
+    plain = not field.is_repeated and field.message_type is None
+    return bool(plain and field.has_default_value and value == field.default_value)
+
+
+def _presence_counts(field: FieldDescriptor, key: str) -> bool:
+    return field.name in _PRESENCE or key in _PRESENCE_KEYS
