@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import nn
@@ -53,7 +54,9 @@ class ModelContext:
     def label(self, name: str, where: str) -> str:
         """A label field that exists in data_config."""
         if name not in self.label_fields:
-            raise ConfigError(f"{where}: {name!r} is not in data_config.label_fields{suggestion(name, self.label_fields)}")
+            raise ConfigError(
+                f"{where}: {name!r} is not in data_config.label_fields{suggestion(name, self.label_fields)}"
+            )
         return name
 
     def sample_weight(self, name: str, where: str) -> str:
@@ -103,6 +106,7 @@ class InputStage(nn.Module):
     """
 
     embedding_group: EmbeddingGroup
+    group_variational_dropouts: nn.ModuleDict
 
     def init_dropouts(self, context: ModelContext, groups: Iterable[str], source: EmbeddingGroup) -> None:
         """Make the dropouts of those groups that have more than one entry and are no sequence."""
@@ -127,7 +131,7 @@ class InputStage(nn.Module):
         if not self._has_dropouts:
             return {}
         return {
-            f"{name}_feature_p_loss": dropout.penalty(num_rows)
+            f"{name}_feature_p_loss": cast("VariationalDropout", dropout).penalty(num_rows)
             for name, dropout in self.group_variational_dropouts.items()
         }
 
@@ -164,7 +168,9 @@ class RankModel(InputStage, BaseModel):
         config = context.config
         if not context.label_fields:
             raise ConfigError("data_config.label_fields: needs a label, got none; name the label column")
-        head = TaskHead("", config.num_class, context.label_fields[0], tuple(config.losses), context.only_weights(), "model_config")
+        head = TaskHead(
+            "", config.num_class, context.label_fields[0], tuple(config.losses), context.only_weights(), "model_config"
+        )
         self.heads = (head,)
         self.metric_specs = head.metric_specs(config.metrics)
         return config.num_class

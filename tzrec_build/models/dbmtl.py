@@ -28,9 +28,7 @@ class DBMTL(MultiTaskModel):
     def __init__(self, context: ModelContext) -> None:
         config = context.config.dbmtl
         super().__init__(context, config.task_towers, _WHERE)
-        self._towers = tuple(
-            (tower.tower_name, tuple(tower.relation_tower_names)) for tower in config.task_towers
-        )
+        self._towers = tuple((tower.tower_name, tuple(tower.relation_tower_names)) for tower in config.task_towers)
         _check_relations(self._towers)
         width = self._add_shared(config)
         self.task_mlps = nn.ModuleDict()
@@ -63,12 +61,14 @@ class DBMTL(MultiTaskModel):
         """Make one task; `widths` are those of earlier tasks. Returns the width of the task's representation."""
         name = tower.tower_name
         if tower.HasField("mlp"):
-            self.task_mlps[name] = build_mlp(width, tower.mlp, f"{where}.mlp")
-            width = self.task_mlps[name].output_dim
+            mlp = build_mlp(width, tower.mlp, f"{where}.mlp")
+            self.task_mlps[name] = mlp
+            width = mlp.output_dim
         if tower.HasField("relation_mlp"):
             related = width + sum(widths[other] for other in tower.relation_tower_names)
-            self.relation_mlps[name] = build_mlp(related, tower.relation_mlp, f"{where}.relation_mlp")
-            width = self.relation_mlps[name].output_dim
+            relation = build_mlp(related, tower.relation_mlp, f"{where}.relation_mlp")
+            self.relation_mlps[name] = relation
+            width = relation.output_dim
         self.task_outputs.append(nn.Linear(width, tower.num_class))
         return width
 

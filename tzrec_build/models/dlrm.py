@@ -52,8 +52,12 @@ class DLRM(RankModel):
         """Make the MLP that brings the dense group to the width of the embeddings."""
         config = context.config.dlrm
         if not config.HasField("dense_mlp"):
-            raise ConfigError(f"{_WHERE}.dense_mlp: group 'dense' needs it; add dense_mlp {{ hidden_units: {self._dim} }}")
-        self.dense_mlp = build_mlp(self.embedding_group.group_total_dim("dense"), config.dense_mlp, f"{_WHERE}.dense_mlp")
+            raise ConfigError(
+                f"{_WHERE}.dense_mlp: group 'dense' needs it; add dense_mlp {{ hidden_units: {self._dim} }}"
+            )
+        self.dense_mlp = build_mlp(
+            self.embedding_group.group_total_dim("dense"), config.dense_mlp, f"{_WHERE}.dense_mlp"
+        )
         if self.dense_mlp.output_dim != self._dim:
             raise ConfigError(
                 f"{_WHERE}.dense_mlp: must end as wide as the embeddings, {self._dim}, got {self.dense_mlp.output_dim}"

@@ -9,7 +9,7 @@ import torch
 from google.protobuf.message import Message
 from torch.nn import functional
 
-from tzrec_build.errors import ConfigError
+from tzrec_build.errors import ConfigError, NotSupportedError
 from tzrec_build.protos.tzrec import loss_pb2, metric_pb2
 
 Tensors = dict[str, torch.Tensor]
@@ -53,7 +53,9 @@ class TaskWeights:
     in_space: float = 1.0
     out_space: float = 1.0
 
-    def rows(self, label: torch.Tensor, labels: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    def rows(
+        self, label: torch.Tensor, labels: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]
+    ) -> torch.Tensor:
         """Weight of each row [B], of mean `task_weight` (zeros when no row counts)."""
         row = weights[self.sample_weight] if self.sample_weight else torch.ones_like(label, dtype=torch.float32)
         if self.indicator:
@@ -167,19 +169,23 @@ class TaskHead:
 
     def __post_init__(self) -> None:
         if not self.losses:
-            raise ConfigError(f"{self.where}.losses: needs at least one loss, got none; add e.g. binary_cross_entropy {{}}")
+            raise ConfigError(
+                f"{self.where}.losses: needs at least one loss, got none; add e.g. binary_cross_entropy {{}}"
+            )
         for index, config in enumerate(self.losses):
             kind = loss_kind(config, f"{self.where}.losses[{index}]")
             if _LOSSES[kind].multi_class != (self.num_class > 1):
                 need = "at least 2" if _LOSSES[kind].multi_class else "1"
-                raise ConfigError(f"{self.where}.num_class: {kind} needs {need}, got {self.num_class}; change one of them")
+                raise ConfigError(
+                    f"{self.where}.num_class: {kind} needs {need}, got {self.num_class}; change one of them"
+                )
 
     def outputs(self, logits: torch.Tensor) -> Tensors:
         """Predictions from logits [B, C]; `probs1` is the probability of class 1 of two."""
         found: Tensors = {}
         for config in self.losses:
             found.update(_LOSSES[loss_kind(config, self.where)].outputs(logits, self.suffix))
-        if self.num_class == 2 and f"probs{self.suffix}" in found:  # noqa: PLR2004 - two classes
+        if self.num_class == 2 and f"probs{self.suffix}" in found:
             found[f"probs1{self.suffix}"] = found[f"probs{self.suffix}"][:, 1]
         return found
 
@@ -211,12 +217,12 @@ class TaskHead:
 
 
 def loss_kind(config: loss_pb2.LossConfig, where: str) -> str:
-    """Name of the loss that a config sets; raises ConfigError when there is none or it is not supported."""
+    """Name of the loss that a config sets; ConfigError for none, NotSupportedError for others."""
     kind = config.WhichOneof("loss") or config.WhichOneof("sid_loss")
     if kind is None:
         raise ConfigError(f"{where}: names no loss; set one of {', '.join(_LOSSES)}")
     if kind not in _LOSSES:
-        raise ConfigError(f"{where}: loss {kind!r} is not supported yet; use one of {', '.join(_LOSSES)}")
+        raise NotSupportedError(str(kind), where)
     return str(kind)
 
 

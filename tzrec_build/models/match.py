@@ -32,7 +32,9 @@ class MatchTower(InputStage):
         where: place in the config, for messages.
     """
 
-    def __init__(self, context: ModelContext, tower: tower_pb2.Tower, output_dim: int, similarity: int, where: str) -> None:
+    def __init__(
+        self, context: ModelContext, tower: tower_pb2.Tower, output_dim: int, similarity: int, where: str
+    ) -> None:
         super().__init__()
         group = context.group(tower.input, f"{where}.input")
         self.group_name = tower.input

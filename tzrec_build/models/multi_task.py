@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from tzrec_build.data.batch import Batch
-from tzrec_build.errors import ConfigError
+from tzrec_build.errors import ConfigError, NotSupportedError
 from tzrec_build.models.base import ModelContext, RankModel
 from tzrec_build.models.heads import TaskHead, TaskWeights, Tensors
 from tzrec_build.modules.mlp import MLPSpec
@@ -32,7 +32,9 @@ class MultiTaskModel(RankModel):
         super().__init__(context)
         self._input_group = context.first_group(where).group_name
         if context.first_group(where).group_type != 0:
-            raise ConfigError(f"{where}: the first feature group must be DEEP; {self._input_group!r} is not, reorder them")
+            raise ConfigError(
+                f"{where}: the first feature group must be DEEP; {self._input_group!r} is not, reorder them"
+            )
         self.input_dim = self.embedding_group.group_total_dim(self._input_group)
         _check_names(towers, where)
         heads = []
@@ -50,7 +52,9 @@ class MultiTaskModel(RankModel):
         """Make one TaskTower per task over inputs of the given widths."""
         self._task_tower = nn.ModuleList()
         for index, (width, tower) in enumerate(zip(widths, towers, strict=True)):
-            spec = MLPSpec.from_config(tower.mlp, f"{where}.task_towers[{index}].mlp") if tower.HasField("mlp") else None
+            spec = (
+                MLPSpec.from_config(tower.mlp, f"{where}.task_towers[{index}].mlp") if tower.HasField("mlp") else None
+            )
             self._task_tower.append(TaskTower(width, tower.num_class, spec))
 
     def tower_outputs(self, inputs: Sequence[torch.Tensor]) -> Tensors:
@@ -60,7 +64,7 @@ class MultiTaskModel(RankModel):
 
 def _task_head(context: ModelContext, tower: Tower, where: str) -> TaskHead:
     if tower.pareto_min_loss_weight or context.config.use_pareto_loss_weight:
-        raise ConfigError(f"{where}: Pareto loss weights are not supported yet; set weight instead")
+        raise NotSupportedError("Pareto loss weights", where)
     return TaskHead(
         suffix=f"_{tower.tower_name}",
         num_class=tower.num_class,

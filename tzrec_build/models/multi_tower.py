@@ -23,16 +23,21 @@ class _TowerModel(RankModel):
 
     def add_towers(self, context: ModelContext, towers: Iterable[tower_pb2.Tower], where: str) -> int:
         """Make the towers; returns the width of their outputs together."""
+        width = 0
         self.towers = nn.ModuleDict()
         for index, tower in enumerate(towers):
             place = f"{where}.towers[{index}]"
             if context.group(tower.input, f"{place}.input").group_type == _SEQUENCE:
-                raise ConfigError(f"{place}.input: {tower.input!r} is a SEQUENCE group; a tower needs a DEEP or WIDE group")
+                raise ConfigError(
+                    f"{place}.input: {tower.input!r} is a SEQUENCE group; a tower needs a DEEP or WIDE group"
+                )
             if tower.input in self.towers:
                 raise ConfigError(f"{place}.input: {tower.input!r} has a tower already; merge the two towers")
             dim = self.embedding_group.group_total_dim(tower.input)
-            self.towers[tower.input] = build_mlp(dim, tower.mlp, f"{place}.mlp")
-        return sum(tower.output_dim for tower in self.towers.values())
+            mlp = build_mlp(dim, tower.mlp, f"{place}.mlp")
+            self.towers[tower.input] = mlp
+            width += mlp.output_dim
+        return width
 
     def add_final(self, context: ModelContext, width: int, final: module_pb2.MLP, where: str) -> None:
         """Make the layers over all towers."""
@@ -93,5 +98,7 @@ class MultiTowerDIN(_TowerModel):
         inputs = self.build_input(batch)
         outputs = self.tower_outputs(inputs)
         for name, encoder in zip(self._sequence_inputs, self.din_towers, strict=True):
-            outputs.append(encoder(inputs[f"{name}.query"], inputs[f"{name}.sequence"], inputs[f"{name}.sequence_length"]))
+            outputs.append(
+                encoder(inputs[f"{name}.query"], inputs[f"{name}.sequence"], inputs[f"{name}.sequence_length"])
+            )
         return self.head_outputs([self.output_mlp(self.final_mlp(torch.cat(outputs, dim=1)))])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from tzrec_build.errors import ConfigError, NotSupportedError
 from tzrec_build.models.base import BaseModel, ModelContext
@@ -42,7 +42,7 @@ def create_model(cfg: pipeline_pb2.EasyRecConfig, features: Sequence[EmbeddedFea
     if kind not in MODELS:
         raise NotSupportedError(f"model_config.{kind}", "the pipeline config")
     module_name, _, class_name = MODELS[kind].partition(":")
-    model_class: type[BaseModel] = getattr(importlib.import_module(module_name), class_name)
+    model_class: Callable[[ModelContext], BaseModel] = getattr(importlib.import_module(module_name), class_name)
     context = ModelContext(
         config=cfg.model_config,
         features=features,
@@ -50,4 +50,4 @@ def create_model(cfg: pipeline_pb2.EasyRecConfig, features: Sequence[EmbeddedFea
         sample_weight_fields=tuple(cfg.data_config.sample_weight_fields),
         has_sampler=cfg.data_config.WhichOneof("sampler") is not None,
     )
-    return model_class(context)  # type: ignore[call-arg]
+    return model_class(context)

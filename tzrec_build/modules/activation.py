@@ -56,7 +56,9 @@ def build_activation(text: str, num_features: int, where: str) -> nn.Module | No
         return Dice(num_features)
     known = _activation_classes()
     if name not in known:
-        raise ConfigError(f"{where}: activation must be Dice or a class of torch.nn, got {text!r}{suggestion(name, known)}")
+        raise ConfigError(
+            f"{where}: activation must be Dice or a class of torch.nn, got {text!r}{suggestion(name, known)}"
+        )
     try:
         return known[name](**kwargs)
     except TypeError as err:
@@ -70,7 +72,9 @@ def _parse_call(text: str, where: str) -> tuple[str, dict[str, object]]:
         if not isinstance(node, ast.Call):
             return ast.unparse(node), {}
         if node.args or any(keyword.arg is None for keyword in node.keywords):
-            raise ConfigError(f"{where}: activation arguments must be named, got {text!r}; write e.g. nn.ELU(alpha=0.5)")
+            raise ConfigError(
+                f"{where}: activation arguments must be named, got {text!r}; write e.g. nn.ELU(alpha=0.5)"
+            )
         return ast.unparse(node.func), {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in node.keywords}
     except (SyntaxError, ValueError) as err:
         raise ConfigError(

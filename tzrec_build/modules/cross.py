@@ -18,10 +18,11 @@ class Cross(nn.Module):
 
     def __init__(self, in_features: int, num_layers: int) -> None:
         super().__init__()
-        self.w = nn.ModuleList(nn.Linear(in_features, 1, bias=False) for _ in range(num_layers))
-        self.b = nn.ParameterList(nn.Parameter(torch.zeros(in_features)) for _ in range(num_layers))
-        for layer in self.w:
+        weights = [nn.Linear(in_features, 1, bias=False) for _ in range(num_layers)]
+        for layer in weights:
             nn.init.xavier_uniform_(layer.weight)
+        self.w = nn.ModuleList(weights)
+        self.b = nn.ParameterList(nn.Parameter(torch.zeros(in_features)) for _ in range(num_layers))
         self.output_dim = in_features
 
     def forward(self, x0: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,9 @@ Plain TorchRec collections under fixed names, so that a checkpoint of TorchEasyR
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -20,10 +22,10 @@ from torchrec import (
     PoolingType,
 )
 from torchrec.modules.embedding_configs import DataType
-from torchrec.modules.embedding_modules import get_embedding_names_by_table
 
 from tzrec_build.data.batch import Batch
 from tzrec_build.errors import ConfigError, suggestion
+from tzrec_build.modules import jagged as jagged_ops  # through the module: FX replaces its functions while tracing
 from tzrec_build.modules.embedding_plan import (
     WIDE_EMBEDDING_DIM,
     Column,
@@ -34,8 +36,7 @@ from tzrec_build.modules.embedding_plan import (
     plan_embeddings,
 )
 from tzrec_build.modules.init import build_init_fn
-from tzrec_build.modules.jagged import longest, pad_sequence, scale_mean_weights
-from tzrec_build.modules.sequence_encoders import SequenceDims, build_encoder
+from tzrec_build.modules.sequence_encoders import SequenceDims, SequenceEncoder, build_encoder
 from tzrec_build.protos.tzrec import model_pb2
 
 _DATA_TYPES = {"FP32": DataType.FP32, "FP16": DataType.FP16}
@@ -61,14 +62,12 @@ class PooledTables(nn.Module):
             for table in tables
         ]
         self.ebc = EmbeddingBagCollection(configs, is_weighted=weighted)
-        self.keys = _output_keys(configs)
-        for table in tables:
-            self.ebc.embedding_bags[table.name].weight.requires_grad_(table.trainable)
+        _freeze(self.ebc.embedding_bags, tables)
 
     def forward(self, features: KeyedJaggedTensor) -> dict[str, torch.Tensor]:
         """Look up; returns output key -> [B, embedding_dim] float32."""
         if self._mean_features:
-            features = scale_mean_weights(features, self._mean_features)
+            features = jagged_ops.scale_mean_weights(features, self._mean_features)
         return self.ebc(features).to_dict()
 
 
@@ -82,13 +81,11 @@ class SequenceTables(nn.Module):
     def __init__(self, tables_by_dim: dict[int, Sequence[Table]]) -> None:
         super().__init__()
         self.ec_dict = nn.ModuleDict()
-        self.keys: dict[int, dict[tuple[str, str], str]] = {}
         for dim, tables in tables_by_dim.items():
             configs = [EmbeddingConfig(**_common_fields(table)) for table in tables]
-            self.ec_dict[str(dim)] = EmbeddingCollection(configs)
-            self.keys[dim] = _output_keys(configs)
-            for table in tables:
-                self.ec_dict[str(dim)].embeddings[table.name].weight.requires_grad_(table.trainable)
+            collection = EmbeddingCollection(configs)
+            _freeze(collection.embeddings, tables)
+            self.ec_dict[str(dim)] = collection
 
     def forward(self, features: KeyedJaggedTensor) -> dict[str, dict[str, JaggedTensor]]:
         """Look up; returns dim -> output key -> values [sum T, dim] with their lengths."""
@@ -127,12 +124,16 @@ class EmbeddingGroup(nn.Module):
         for (data_group, dim), tables in plan.sequences.items():
             by_group.setdefault(data_group, {})[dim] = tables
         self.seq_emb_impls = nn.ModuleDict({name: SequenceTables(tables) for name, tables in by_group.items()})
+        self._pooled_keys = {name: _output_keys(tables) for name, tables in plan.pooled.items()}
+        self._sequence_keys = {place: _output_keys(tables) for place, tables in plan.sequences.items()}
+        encoders = {group.name: self._build_encoders(group) for group in plan.flat_groups if group.encoders}
+        self._encoder_dims = {name: [encoder.output_dim for encoder in parts] for name, parts in encoders.items()}
         self._group_name_to_seq_encoders = nn.ModuleDict(
-            {group.name: self._build_encoders(group) for group in plan.flat_groups if group.encoders}
+            {name: nn.ModuleList(parts) for name, parts in encoders.items()}
         )
 
-    def _build_encoders(self, group: FlatGroup) -> nn.ModuleList:
-        encoders = nn.ModuleList()
+    def _build_encoders(self, group: FlatGroup) -> list[SequenceEncoder]:
+        encoders = []
         for index, (config, source) in enumerate(group.encoders):
             sequence = self._sequence_groups[source]
             where = f"{group.where}.sequence_encoders[{index}]"
@@ -148,7 +149,7 @@ class EmbeddingGroup(nn.Module):
             outputs.update(self._sequence_outputs(sequence, batch, jagged.get(sequence.data_group, {})))
         for group in self._flat_groups.values():
             parts = [
-                pooled[group.data_group][self.emb_impls[group.data_group].keys[column.feature, column.table]]
+                pooled[group.data_group][self._pooled_keys[group.data_group][column.feature, column.table]]
                 if column.table
                 else batch.dense[group.data_group][column.feature]
                 for column in group.columns
@@ -161,9 +162,10 @@ class EmbeddingGroup(nn.Module):
         """Outputs of the group's sequence encoders."""
         if not group.encoders:
             return []
+        encoders = cast("nn.ModuleList", self._group_name_to_seq_encoders[group.name])
         return [
             encoder(outputs[f"{source}.query"], outputs[f"{source}.sequence"], outputs[f"{source}.sequence_length"])
-            for encoder, (_, source) in zip(self._group_name_to_seq_encoders[group.name], group.encoders, strict=True)
+            for encoder, (_, source) in zip(encoders, group.encoders, strict=True)
         ]
 
     def _sequence_outputs(
@@ -172,8 +174,8 @@ class EmbeddingGroup(nn.Module):
         """Query, padded sequence and lengths of one sequence group."""
         found = [self._jagged(column, group, batch, jagged) for column in group.sequence]
         lengths = found[0].lengths()
-        max_length = longest(lengths)
-        sequence = torch.cat([pad_sequence(jt.values(), jt.lengths(), max_length) for jt in found], dim=2)
+        max_length = jagged_ops.longest(lengths)
+        sequence = torch.cat([jagged_ops.pad_sequence(jt.values(), jt.lengths(), max_length) for jt in found], dim=2)
         query = [self._query(column, group, batch, jagged) for column in group.query]
         return {
             f"{group.name}.query": torch.cat(query, dim=1) if query else sequence[:, 0, :0],
@@ -188,7 +190,7 @@ class EmbeddingGroup(nn.Module):
         if not column.table:
             return batch.dense[group.data_group][column.feature]
         found = self._jagged(column, group, batch, jagged)
-        return pad_sequence(found.values(), found.lengths(), 1).squeeze(1)
+        return jagged_ops.pad_sequence(found.values(), found.lengths(), 1).squeeze(1)
 
     def _jagged(
         self, column: Column, group: SequenceGroup, batch: Batch, jagged: dict[str, dict[str, JaggedTensor]]
@@ -196,7 +198,7 @@ class EmbeddingGroup(nn.Module):
         """Values and lengths of one sequence column, or of a sparse query column."""
         if not column.table:
             return batch.sequence_dense[column.feature]
-        key = self.seq_emb_impls[group.data_group].keys[column.dim][column.feature, column.table]
+        key = self._sequence_keys[group.data_group, column.dim][column.feature, column.table]
         return jagged[str(column.dim)][key]
 
     def has_group(self, name: str) -> bool:
@@ -208,10 +210,8 @@ class EmbeddingGroup(nn.Module):
         if name in self._flat_groups:
             group = self._flat_groups[name]
             dims = {column.feature: column.dim for column in group.columns}
-            if group.encoders:
-                encoders = self._group_name_to_seq_encoders[name]
-                dims.update({f"{name}_seq_encoder_{i}": encoder.output_dim for i, encoder in enumerate(encoders)})
-            return dims
+            encoder_dims = self._encoder_dims.get(name, [])
+            return {**dims, **{f"{name}_seq_encoder_{i}": dim for i, dim in enumerate(encoder_dims)}}
         sequence = self._sequence_groups[self._known(name)]
         return {column.feature: column.dim for column in (*sequence.query, *sequence.sequence)}
 
@@ -233,13 +233,13 @@ class EmbeddingGroup(nn.Module):
         return name
 
 
-def _common_fields(table: Table) -> dict[str, object]:
+def _common_fields(table: Table) -> dict[str, Any]:
     """Fields that configs of bags and of sequences share."""
     where = f"embedding {table.name!r}"
     if table.data_type not in _DATA_TYPES:
         hint = suggestion(table.data_type, _DATA_TYPES)
         raise ConfigError(f"{where}: data_type must be FP32 or FP16, got {table.data_type!r}{hint}")
-    fields: dict[str, object] = {
+    fields: dict[str, Any] = {
         "name": table.name,
         "num_embeddings": table.num_embeddings,
         "embedding_dim": table.embedding_dim,
@@ -251,11 +251,18 @@ def _common_fields(table: Table) -> dict[str, object]:
     return fields
 
 
-def _output_keys(configs: Sequence[EmbeddingBagConfig] | Sequence[EmbeddingConfig]) -> dict[tuple[str, str], str]:
-    """(feature, table) -> key of the collection's output (`feature@table` for a feature of several tables)."""
-    names = get_embedding_names_by_table(list(configs))
+def _freeze(parts: nn.ModuleDict, tables: Sequence[Table]) -> None:
+    """Keep the tables that the config does not train out of the gradients."""
+    for table in tables:
+        weight = cast("nn.Embedding", parts[table.name]).weight
+        weight.requires_grad_(table.trainable)
+
+
+def _output_keys(tables: Sequence[Table]) -> dict[tuple[str, str], str]:
+    """(feature, table) -> key in TorchRec's output: the feature, or `feature@table` when it has several tables."""
+    count = Counter(feature for table in tables for feature in table.features)
     return {
-        (feature, config.name): key
-        for config, keys in zip(configs, names, strict=True)
-        for feature, key in zip(config.feature_names, keys, strict=True)
+        (feature, table.name): feature if count[feature] == 1 else f"{feature}@{table.name}"
+        for table in tables
+        for feature in table.features
     }

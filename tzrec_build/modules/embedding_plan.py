@@ -159,8 +159,10 @@ class _Planner:
             name=config.group_name,
             data_group=_one_data_group(features, where),
             columns=columns,
-            encoders=tuple((encoder, _encoder_input(encoder, f"{where}.sequence_encoders[{i}]"))
-                           for i, encoder in enumerate(config.sequence_encoders)),
+            encoders=tuple(
+                (encoder, _encoder_input(encoder, f"{where}.sequence_encoders[{i}]"))
+                for i, encoder in enumerate(config.sequence_encoders)
+            ),
             where=where,
         )
 
@@ -265,7 +267,9 @@ def _nested_groups(planner: _Planner, group: model_pb2.FeatureGroupConfig, where
         if not config.group_name and len(group.sequence_groups) > 1:
             raise ConfigError(f"{where}.sequence_groups: each of several groups needs a group_name; add them")
         name = config.group_name or group.group_name
-        suffix = config.embedding_name_suffix if config.HasField("embedding_name_suffix") else group.embedding_name_suffix
+        suffix = (
+            config.embedding_name_suffix if config.HasField("embedding_name_suffix") else group.embedding_name_suffix
+        )
         nested.append(planner.sequence_group(name, config.feature_names, suffix, f"{where}.sequence_groups {name!r}"))
     return nested
 
@@ -273,8 +277,9 @@ def _nested_groups(planner: _Planner, group: model_pb2.FeatureGroupConfig, where
 def _check_encoders(group: FlatGroup, nested: Sequence[SequenceGroup]) -> None:
     """Encoders and sequence groups must match one another."""
     if bool(group.encoders) != bool(nested):
-        present, absent = ("sequence_encoders", "sequence_groups") if group.encoders else (
-            "sequence_groups", "sequence_encoders")
+        present, absent = (
+            ("sequence_encoders", "sequence_groups") if group.encoders else ("sequence_groups", "sequence_encoders")
+        )
         raise ConfigError(f"{group.where}: has {present} but no {absent}; one needs the other")
     names = [sequence.name for sequence in nested]
     for _, source in group.encoders:

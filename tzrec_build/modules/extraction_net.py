@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import cast
+
 import torch
 from torch import nn
 
@@ -24,7 +27,7 @@ class ExtractionNet(nn.Module):
     Source: H. Tang et al., Progressive layered extraction, RecSys 2020.
     """
 
-    def __init__(  # noqa: PLR0913 - five values and the place
+    def __init__(
         self, in_features: int, num_task: int, config: module_pb2.ExtractionNetwork, *, last: bool, where: str
     ) -> None:
         super().__init__()
@@ -51,13 +54,16 @@ class ExtractionNet(nn.Module):
             self._shared_gate = nn.Linear(in_features, num_task * config.expert_num_per_task + config.share_num)
         self.output_dim = own.hidden_units[-1]
 
-    def forward(self, inputs: list[torch.Tensor], shared_input: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+    def forward(
+        self, inputs: list[torch.Tensor], shared_input: torch.Tensor
+    ) -> tuple[list[torch.Tensor], torch.Tensor]:
         """Map one [B, in_features] per task and the shared one to [B, output_dim] each.
 
         The last layer returns its shared input unchanged.
         """
         shared = [expert(shared_input) for expert in self._shared_layers]
-        own = [[expert(x) for expert in experts] for experts, x in zip(self._task_layers, inputs, strict=True)]
+        layers = cast("Iterable[Iterable[MLP]]", self._task_layers)
+        own = [[expert(x) for expert in experts] for experts, x in zip(layers, inputs, strict=True)]
         outputs = [
             mix_experts(gate(x), torch.stack([*experts, *shared], dim=1))
             for gate, x, experts in zip(self._task_gates, inputs, own, strict=True)

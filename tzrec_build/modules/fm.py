@@ -29,6 +29,8 @@ class DotInteraction(nn.Module):
     Source: arXiv:1906.00091, section 2.1.4.
     """
 
+    _flat_pairs: torch.Tensor
+
     def __init__(self, num_fields: int) -> None:
         super().__init__()
         row, column = torch.triu_indices(num_fields, num_fields, offset=1)

@@ -34,7 +34,9 @@ def build_init_fn(text: str, where: str) -> InitFn:
     name = name_text.strip().removeprefix("torch.").removeprefix("nn.").removeprefix("init.")
     known = [item for item in dir(nn.init) if item.endswith("_") and not item.startswith("_")]
     if name not in known:
-        raise ConfigError(f"{where}: init_fn must name a function of torch.nn.init, got {text!r}{suggestion(name, known)}")
+        raise ConfigError(
+            f"{where}: init_fn must name a function of torch.nn.init, got {text!r}{suggestion(name, known)}"
+        )
     function = partial(getattr(nn.init, name), **_parse_keywords(argument_text, text, where))
     try:
         with torch.random.fork_rng(devices=[]):

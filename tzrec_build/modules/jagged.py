@@ -34,9 +34,7 @@ def scale_mean_weights(features: KeyedJaggedTensor, mean_features: List[str]) ->
 
     torch's bags refuse weights together with mean pooling; the weighted mean here is `sum(w * row) / count`.
     """
-    is_mean: List[float] = []  # noqa: UP006
-    for key in features.keys():  # noqa: SIM118 - not a dict
-        is_mean.append(1.0 if key in mean_features else 0.0)
+    is_mean = [1.0 if key in mean_features else 0.0 for key in features.keys()]  # noqa: SIM118 - not a dict
     lengths = features.lengths()
     rows = features.stride()
     mask = torch.tensor(is_mean, dtype=torch.float32, device=lengths.device).repeat_interleave(rows)

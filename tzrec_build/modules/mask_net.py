@@ -25,7 +25,9 @@ class MaskBlock(nn.Module):
         by_ratio = config.HasField("reduction_ratio") or not config.aggregation_dim
         aggregation = int(mask_features * config.reduction_ratio) if by_ratio else config.aggregation_dim
         if aggregation < 1:
-            raise ConfigError(f"{where}: the aggregation must be at least 1 wide, got {aggregation}; raise reduction_ratio")
+            raise ConfigError(
+                f"{where}: the aggregation must be at least 1 wide, got {aggregation}; raise reduction_ratio"
+            )
         self.mask_generator = nn.Sequential(
             nn.Linear(mask_features, aggregation), nn.ReLU(), nn.Linear(aggregation, in_features)
         )

@@ -36,7 +36,9 @@ class MLPSpec:
 
     def __post_init__(self) -> None:
         if not self.hidden_units:
-            raise ConfigError(f"{self.where}.hidden_units: needs at least one width, got none; add e.g. hidden_units: 64")
+            raise ConfigError(
+                f"{self.where}.hidden_units: needs at least one width, got none; add e.g. hidden_units: 64"
+            )
         if min(self.hidden_units) < 1:
             raise ConfigError(f"{self.where}.hidden_units: widths must be positive, got {list(self.hidden_units)}")
         if self.use_bn and self.use_ln:
@@ -47,7 +49,9 @@ class MLPSpec:
                 f"{self.where}.dropout_ratio: needs no value, one, or one per layer ({layers}), got {len(self.dropout_ratio)}"
             )
         if any(not 0.0 <= ratio < 1.0 for ratio in self.dropout_ratio):
-            raise ConfigError(f"{self.where}.dropout_ratio: must be in [0, 1), got {[round(r, 6) for r in self.dropout_ratio]}")
+            raise ConfigError(
+                f"{self.where}.dropout_ratio: must be in [0, 1), got {[round(r, 6) for r in self.dropout_ratio]}"
+            )
 
     @classmethod
     def from_config(cls, config: module_pb2.MLP, where: str) -> MLPSpec:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tzrec_build.errors import ConfigError, suggestion
+from tzrec_build.errors import ConfigError, NotSupportedError, suggestion
 from tzrec_build.modules.mlp import MLP, MLPSpec
 from tzrec_build.protos.tzrec import seq_encoder_pb2
 
@@ -153,7 +153,7 @@ class MultiWindowDINEncoder(nn.Module):
         attn_mlp: layers of the scoring MLP.
         windows_len: number of positions of each window, from the first position on; later positions are not used.
 
-    State: `windows_len` and `cumsum_windows_len`, int64. Output: one vector per window, then the query.
+    State: `windows_len` and `cumsum_windows_len` (first position of each window), int64. Output: one vector per window, then the query.
     """
 
     windows_len: torch.Tensor
@@ -171,7 +171,7 @@ class MultiWindowDINEncoder(nn.Module):
             raise ConfigError(f"{dims.where}.windows_len: needs positive lengths, got {list(windows_len)}")
         windows = torch.tensor(windows_len, dtype=torch.int64)
         self.register_buffer("windows_len", windows)
-        self.register_buffer("cumsum_windows_len", torch.cumsum(windows, dim=0))
+        self.register_buffer("cumsum_windows_len", torch.cumsum(windows, dim=0) - windows)
         self.mlp = MLP(3 * dims.sequence, attn_mlp)
         self.linear = nn.Linear(self.mlp.output_dim, 1)
         self.active = nn.PReLU()
@@ -183,11 +183,11 @@ class MultiWindowDINEncoder(nn.Module):
         pairs = torch.cat([sequence, queries * sequence, queries], dim=2)
         scores = self.active(self.linear(self.mlp(pairs.flatten(0, 1)))).view(sequence.size(0), sequence.size(1), 1)
         positions = torch.arange(sequence.size(1), device=sequence.device).unsqueeze(0)
-        ends = self.cumsum_windows_len.unsqueeze(1)
-        starts = ends - self.windows_len.unsqueeze(1)
+        starts = self.cumsum_windows_len.unsqueeze(1)
+        ends = starts + self.windows_len.unsqueeze(1)
         in_window = ((positions >= starts) & (positions < ends)).to(sequence.dtype)
         sums = torch.matmul(in_window, scores * sequence)  # zeros after the end of a row add nothing
-        counted = torch.clamp(lengths.unsqueeze(1) - starts.squeeze(1).unsqueeze(0), min=0)
+        counted = torch.clamp(lengths.unsqueeze(1) - self.cumsum_windows_len.unsqueeze(0), min=0)
         counted = torch.minimum(counted, self.windows_len.unsqueeze(0))
         means = sums / torch.clamp(counted, min=1).unsqueeze(2)
         return torch.cat([means.flatten(1), query], dim=1)
@@ -222,12 +222,12 @@ _BUILDERS: Mapping[str, Callable[..., SequenceEncoder]] = {
 
 
 def encoder_kind(config: seq_encoder_pb2.SeqEncoderConfig, where: str) -> str:
-    """Name of the encoder that a config sets; raises ConfigError when none is set or it is not supported."""
+    """Name of the encoder that a config sets; ConfigError for none, NotSupportedError for others."""
     kind = config.WhichOneof("seq_module")
     if kind is None:
         raise ConfigError(f"{where}: names no encoder; set one of {', '.join(_BUILDERS)}")
     if kind not in _BUILDERS:
-        raise ConfigError(f"{where}: encoder {kind!r} is not supported yet; use one of {', '.join(_BUILDERS)}")
+        raise NotSupportedError(str(kind), where)
     return kind
 
 
