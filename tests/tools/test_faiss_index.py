@@ -11,7 +11,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from tests.peer_cases import peer_case
+from tests.peer_cases import peer_folder
 from tzrec_build.errors import ConfigError, DataError
 from tzrec_build.tools import faiss_index
 from tzrec_build.tools.embedding_table import read_embeddings
@@ -44,7 +44,7 @@ def random_vectors(rows: int, dim: int = 4) -> list[list[float]]:
     ],
 )
 def test_ids_and_search_results_equal_those_of_torch_easyrec(name: str, table: str, tmp_path: Path) -> None:
-    case = peer_case("faiss")
+    case = peer_folder("faiss")
     kind = name.removesuffix("_str")
     flags = ["--index_type", kind, "--ivf_nlist", "10", "--hnsw_M", "8", "--hnsw_efConstruction", "40"]
     paths = ["--embedding_input_path", str(case / table), "--index_output_dir", str(tmp_path)]
