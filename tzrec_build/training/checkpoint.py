@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from tzrec_build.errors import DataError
 from tzrec_build.files import write_json
 from tzrec_build.training.checkpoint_dir import Checkpoint, checkpoint_name, list_checkpoints
 from tzrec_build.training.checkpoint_reader import load_entries, read_entry
-from tzrec_build.training.distributed import copy_state, local_pieces
+from tzrec_build.training.distributed import copy_state, local_pieces, whole_shape
 
 logger = logging.getLogger("tzrec_build")
 
@@ -69,7 +70,10 @@ def save_checkpoint(model_dir: Path, step: int, state: CheckpointState) -> Check
 
 
 def _write_part(folder: Path, state: dict[str, object]) -> None:
-    save(state, storage_writer=_StableWriter(folder, thread_count=1), no_dist=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # one process writes: that is meant
+        warnings.simplefilter("ignore", FutureWarning)  # TorchRec still shards by ShardedTensor
+        save(state, storage_writer=_StableWriter(folder, thread_count=1), no_dist=True)
 
 
 def drop_old_checkpoints(model_dir: Path, keep: int, protected: Path | None = None) -> list[Path]:
@@ -107,7 +111,7 @@ def restore_state(folder: Path, target: Mapping[str, object], *, strict: bool) -
         if not local_pieces(value):
             continue
         entry = entries.get(name)
-        shape = tuple(value.size())  # type: ignore[attr-defined]
+        shape = whole_shape(value)
         if entry is None or entry.shape != shape:
             skipped.append(name)
             if strict:

@@ -124,7 +124,9 @@ def plan_json(plan: ShardingPlan) -> dict[str, dict[str, dict[str, object]]]:
     }
 
 
-def shard_model(model: nn.Module, fused: FusedOptimizer, runtime: Runtime) -> DistributedModelParallel:
+def shard_model(
+    model: nn.Module, fused: FusedOptimizer, runtime: Runtime
+) -> tuple[DistributedModelParallel, ShardingPlan]:
     """Wrap a model whose weights are initialised; the wrapped one holds the same weights on the runtime's device.
 
     The wrapper makes new tables and forgets the old values, so they are copied in afterwards. One process needs no gradient
@@ -138,7 +140,7 @@ def shard_model(model: nn.Module, fused: FusedOptimizer, runtime: Runtime) -> Di
         collection.to("meta")
         for name, bag in collection.embedding_bags.items():
             fused.attach(bag.weight, trainable=trainable[name])
-    model.to(runtime.device) if not pooled_collections(model) else _move_dense(model, runtime.device)
+    _move_dense(model, runtime.device)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
@@ -153,7 +155,7 @@ def shard_model(model: nn.Module, fused: FusedOptimizer, runtime: Runtime) -> Di
         )
     copy_state(sharded.state_dict(), initial)
     fill_accumulators(sharded, fused.initial_accumulator)
-    return sharded
+    return sharded, plan
 
 
 def _move_dense(model: nn.Module, device: torch.device) -> None:
@@ -186,6 +188,13 @@ def local_pieces(value: object) -> list[tuple[torch.Tensor, list[int]]]:
     if isinstance(value, torch.Tensor):
         return [(value.detach(), [0] * value.dim())]
     return []
+
+
+def whole_shape(value: object) -> tuple[int, ...]:
+    """Shape of a state dict entry over all ranks."""
+    if isinstance(value, ShardedTensor):
+        return tuple(value.metadata().size)
+    return tuple(value.shape) if isinstance(value, torch.Tensor) else ()
 
 
 def fill_accumulators(sharded: DistributedModelParallel, value: float) -> None:

@@ -42,7 +42,7 @@ class BinnedAuc:
     def update(self, prediction: torch.Tensor, label: torch.Tensor, groups: torch.Tensor | None = None) -> None:
         """Take scores [B] in [0, 1] and labels [B] in {0, 1}."""
         del groups
-        scores = prediction.detach().reshape(-1).float().cpu()
+        scores = prediction.detach().reshape(-1).float().cpu().contiguous()
         positive = label.detach().reshape(-1).cpu().long()
         passed = torch.bucketize(scores, self._edges, right=True)  # number of thresholds that are <= the score
         size = self._counts.shape[1]
@@ -125,12 +125,13 @@ class RecallAtK:
     def update(self, prediction: torch.Tensor, label: torch.Tensor, groups: torch.Tensor | None = None) -> None:
         """Take similarities [B, N] and labels [B, N] (1 marks a positive), or [B] (column of the positive)."""
         del groups
-        scores, marks = prediction.detach(), label.detach()
-        top = scores.topk(min(self._k, scores.shape[1]), dim=1).indices
-        if marks.dim() == 1:
-            marks = torch.nn.functional.one_hot(marks.long(), scores.shape[1])
-        self._hits += float(marks.gather(1, top).sum())
-        self._total += float(marks.sum())
+        top = prediction.detach().topk(min(self._k, prediction.shape[1]), dim=1).indices
+        if label.dim() == 1:
+            self._hits += float((top == label[:, None]).sum())
+            self._total += len(label)
+        else:
+            self._hits += float(label.gather(1, top).sum())
+            self._total += float(label.sum())
 
     def compute(self) -> float:
         """Hits / positives; 0 without a positive."""
@@ -192,16 +193,16 @@ METRICS: Mapping[str, Callable[[Params], Metric]] = {  # MetricSpec.kind -> accu
 
 
 class LossMean:
-    """Mean of a loss over batches, each batch counting as one (as TorchEasyRec writes it)."""
+    """Mean of a loss over rows: a batch counts by its size, so the batch size of an evaluation does not matter."""
 
     def __init__(self) -> None:
-        self._sum, self._total = 0.0, 0
+        self._sum, self._rows = 0.0, 0
 
-    def update(self, value: float) -> None:
-        """Take one batch's loss."""
-        self._sum += value
-        self._total += 1
+    def update(self, value: float, rows: int) -> None:
+        """Take one batch's mean loss and its number of rows."""
+        self._sum += value * rows
+        self._rows += rows
 
     def compute(self) -> float:
-        """Mean; 0 without a batch."""
-        return self._sum / self._total if self._total else 0.0
+        """Mean; 0 without a row."""
+        return self._sum / self._rows if self._rows else 0.0

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
-from fbgemm_gpu.split_embedding_configs import EmbOptimType, WeightDecayMode
+from fbgemm_gpu.split_embedding_configs import EmbOptimType
+from fbgemm_gpu.split_table_batched_embeddings_ops_training import WeightDecayMode
 from google.protobuf.message import Message
 from torch import nn
 
@@ -162,6 +163,29 @@ class DenseOptimizer:
             entries = self.optimizer.state.get(parameter, {})
             rows[name] = {key: value for key, value in entries.items() if isinstance(value, torch.Tensor)}
         return {name: entries for name, entries in rows.items() if entries}
+
+
+    def load_state(self, stored: Mapping[str, torch.Tensor]) -> tuple[str, ...]:
+        """Take state saved under ``state.<parameter>.<entry>``; returns the parameters that it lacks (they start anew)."""
+        lacking = []
+        for name, parameter in self.parameters.items():
+            entries = {key: stored[f"state.{name}.{key}"] for key in self._entry_names() if f"state.{name}.{key}" in stored}
+            if self.optimizer is None or not entries:
+                lacking.append(name)
+                continue
+            self.optimizer.state[parameter] = {key: value.to(parameter.device) for key, value in entries.items()}
+        return tuple(lacking)
+
+    def _entry_names(self) -> tuple[str, ...]:
+        return STATE_ENTRIES[type(self.optimizer)] if self.optimizer is not None else ()
+
+
+STATE_ENTRIES: Mapping[type[torch.optim.Optimizer], tuple[str, ...]] = {  # what torch keeps for a parameter
+    torch.optim.SGD: ("momentum_buffer",),
+    torch.optim.Adagrad: ("step", "sum"),
+    torch.optim.Adam: ("step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"),
+    torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"),
+}
 
 
 def build_dense_optimizer(config: Message, parameters: Mapping[str, nn.Parameter]) -> DenseOptimizer:

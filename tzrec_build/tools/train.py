@@ -1,0 +1,48 @@
+"""Trains the model of a config on a table; writes checkpoints, evaluations and the config into a model directory."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tzrec_build.tools.entry import run_tool
+from tzrec_build.training.specs import ComputeSpec, TrainSpec, add_compute_flags
+
+_STARTED_S = time.perf_counter()
+
+
+def _run(args: argparse.Namespace) -> None:
+    spec = TrainSpec(
+        config_path=args.pipeline_config_path,
+        train_input_path=args.train_input_path,
+        eval_input_path=args.eval_input_path,
+        model_dir=Path(args.model_dir),
+        compute=ComputeSpec(args.threads, args.device),
+        seed=args.seed,
+        fine_tune_checkpoint=args.fine_tune_checkpoint,
+    )
+    from tzrec_build.training.session import train
+
+    timings = train(spec, _STARTED_S)
+    rate = timings.rows / max(timings.loop_s, 1e-9)
+    print(f"trained {timings.rows:,} rows at {rate:,.0f} rows/s on {timings.device} into {spec.model_dir}")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser("train", description=__doc__)
+    parser.add_argument("--pipeline_config_path", required=True, help="pipeline config, text or .json")
+    parser.add_argument("--train_input_path", default="", help="table to train on; the config's own by default")
+    parser.add_argument("--eval_input_path", default="", help="table evaluated after every save; the config's own by default")
+    parser.add_argument("--model_dir", required=True, help="folder to fill; must hold no checkpoint yet")
+    parser.add_argument("--seed", type=int, default=7, help="of weights, shuffling and dropout")
+    parser.add_argument("--fine_tune_checkpoint", default="", help="checkpoint or model directory to start from")
+    add_compute_flags(parser)
+    return run_tool(parser, _run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,231 @@
+"""One training from config to model directory: builds the parts, runs the loop, saves and evaluates."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from torchrec.distributed.model_parallel import DistributedModelParallel
+
+from tzrec_build.config.load import save_pipeline_config
+from tzrec_build.data.loader import BatchLoader, LoaderOptions
+from tzrec_build.errors import ConfigError
+from tzrec_build.files import write_json, write_text
+from tzrec_build.logs import logger
+from tzrec_build.training.checkpoint import (
+    CheckpointState,
+    drop_old_checkpoints,
+    flatten_optimizer,
+    report_restored,
+    restore_state,
+    save_checkpoint,
+)
+from tzrec_build.training.checkpoint_dir import (
+    best_step,
+    checkpoint_name,
+    find_checkpoint,
+    list_checkpoints,
+    load_eval_results,
+)
+from tzrec_build.training.checkpoint_reader import load_entries, read_tensors
+from tzrec_build.training.distributed import Runtime, pick_device, plan_json, process_group, shard_model
+from tzrec_build.training.evaluation import EvalSettings, append_result, evaluate
+from tzrec_build.training.loop import LossRecord, Trainer, TrainJob, TrainWrapper, read_loop_settings
+from tzrec_build.training.optimizers import (
+    DenseOptimizer,
+    FusedOptimizer,
+    RateGroup,
+    build_dense_optimizer,
+    build_fused_optimizer,
+)
+from tzrec_build.training.pipeline import Pipeline, build_model, load_pipeline
+from tzrec_build.training.seeds import derived_seed, seed_everything
+from tzrec_build.training.specs import TrainSpec
+
+LAYOUT_VERSION = "tzrec-build model directory 1"
+
+
+@dataclass(slots=True)
+class Timings:
+    """Seconds by part of a run and what was found; a record, never an input of anything."""
+
+    start_up_s: float = 0.0
+    loop_s: float = 0.0
+    save_s: float = 0.0
+    eval_s: float = 0.0
+    rows: int = 0
+    device: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A model ready to train."""
+
+    sharded: DistributedModelParallel
+    plan: dict[str, dict[str, dict[str, object]]]
+    dense: DenseOptimizer
+    rates: list[RateGroup]
+
+
+def train(spec: TrainSpec, started_s: float) -> Timings:
+    """Train as asked; the model directory then holds the config, checkpoints, evaluations and records.
+
+    Args:
+        spec: what to train.
+        started_s: perf_counter when the process began, for the record.
+    Raises:
+        ConfigError, NotSupportedError, DataError: before training where possible.
+        DivergedError: a loss became NaN or infinite.
+    """
+    pipeline = load_pipeline(spec.config_path)
+    settings = read_loop_settings(pipeline.config.train_config)
+    device = pick_device(spec.compute.device)
+    _refuse_used_dir(spec.model_dir)
+    seed_everything(spec.seed, spec.compute.threads)
+    timings = Timings(device=str(device))
+    with process_group(device) as runtime:
+        session = _Session(spec, pipeline, runtime, timings)
+        record = LossRecord(settings.log_steps)
+        trainer = Trainer(session.job(), settings, record)
+        save_pipeline_config(pipeline.config, spec.model_dir / "pipeline.config")
+        write_text(spec.model_dir / "version", LAYOUT_VERSION + "\n")
+        timings.start_up_s = time.perf_counter() - started_s
+        begun_s = time.perf_counter()
+        timings.rows = trainer.run(pipeline.config.data_config.batch_size)
+        timings.loop_s = time.perf_counter() - begun_s - timings.save_s - timings.eval_s
+    record.write(spec.model_dir / "records" / "losses.csv")
+    write_timings(spec.model_dir / "records" / "timings.json", timings)
+    return timings
+
+
+def write_timings(path: Path, timings: Timings) -> None:
+    """Write where the time went, and rows a second inside the loop."""
+    seconds = {name: round(getattr(timings, name), 3) for name in ("start_up_s", "loop_s", "save_s", "eval_s")}
+    rate = round(timings.rows / max(timings.loop_s, 1e-9))
+    write_json(path, {**seconds, "rows": timings.rows, "rows_per_s": rate, "device": timings.device})
+
+
+def _refuse_used_dir(model_dir: Path) -> None:
+    found = list_checkpoints(model_dir) if model_dir.is_dir() else []
+    if found:
+        raise ConfigError(f"--model_dir: {model_dir} holds {found[-1].path.name} already; name an empty folder")
+
+
+class _Session:
+    """The parts of one training that outlive a step."""
+
+    def __init__(self, spec: TrainSpec, pipeline: Pipeline, runtime: Runtime, timings: Timings) -> None:
+        self._spec, self._pipeline, self._runtime, self._timings = spec, pipeline, runtime, timings
+        config = pipeline.config
+        train_path = spec.train_input_path or config.train_input_path
+        if not train_path:
+            raise ConfigError("--train_input_path: must be given, the config names no table either")
+        self._train_loader = self._loader(train_path, "train")
+        eval_path = spec.eval_input_path or config.eval_input_path
+        self._eval_loader = self._loader(eval_path, "eval") if eval_path else None
+        model = build_model(pipeline, spec.seed)
+        self._model = model
+        self._parts = build_parts(model, pipeline, runtime)
+        self._start_from(spec.fine_tune_checkpoint or config.train_config.fine_tune_checkpoint)
+        torch.manual_seed(derived_seed(spec.seed, "train"))  # dropout masks, whatever the initialisation drew
+
+    def job(self) -> TrainJob:
+        """What the loop works on."""
+        parts = self._parts
+        return TrainJob(parts.sharded, self._train_loader, parts.dense, parts.rates, self._runtime.device, self._save)
+
+    def _loader(self, path: str, mode: str) -> BatchLoader:
+        return self._pipeline.loader(path, LoaderOptions(mode=mode, seed=self._spec.seed))
+
+    def _start_from(self, path: str) -> None:
+        if not path:
+            return
+        checkpoint = find_checkpoint(Path(path))
+        sharded = self._parts.sharded
+        report_restored("fine tune", restore_state(checkpoint.path / "model", sharded.state_dict(), strict=False))
+        restore_optimizer(checkpoint.path / "optimizer", self._parts)
+
+    def _save(self, step: int, epochs: int) -> None:
+        begun_s = time.perf_counter()
+        parts = self._parts
+        state = CheckpointState(parts.sharded.state_dict(), optimizer_state(parts), parts.plan, epochs)
+        save_checkpoint(self._spec.model_dir, step, state)
+        saved_s = time.perf_counter()
+        self._timings.save_s += saved_s - begun_s
+        logger.info("saved %s", checkpoint_name(step))
+        if self._eval_loader is not None:
+            self._evaluate(step, self._eval_loader)
+            self._timings.eval_s += time.perf_counter() - saved_s
+        self._drop_old()
+
+    def _evaluate(self, step: int, loader: BatchLoader) -> None:
+        config = self._pipeline.config.eval_config
+        settings = EvalSettings(f"evaluate {checkpoint_name(step)}", loader.num_rows, config.num_steps)
+        values = evaluate(self._parts.sharded, self._model, loader, self._runtime.device, settings)
+        append_result(self._spec.model_dir, step, values)
+        logger.info("evaluated %s: %s", checkpoint_name(step), "  ".join(f"{k} {v:.6f}" for k, v in values.items()))
+
+    def _drop_old(self) -> None:
+        config, model_dir = self._pipeline.config, self._spec.model_dir
+        export = config.export_config
+        protected = None
+        if config.train_config.keep_checkpoint_max and export.exporter_type == "best" and self._eval_loader is not None:
+            step = best_step(
+                load_eval_results(model_dir), export.best_exporter_metric, larger_is_better=export.metric_larger_is_better
+            )
+            protected = model_dir / checkpoint_name(step)
+        drop_old_checkpoints(model_dir, config.train_config.keep_checkpoint_max, protected)
+
+
+def build_parts(model: nn.Module, pipeline: Pipeline, runtime: Runtime) -> Parts:
+    """Shard a model and give it its optimizers.
+
+    Args:
+        model: BaseModel with its initial weights.
+        pipeline: its config.
+        runtime: device and rank.
+    """
+    config = pipeline.config.train_config
+    fused = build_fused_optimizer(config.sparse_optimizer, runtime.device)
+    sharded, plan = shard_model(TrainWrapper(model), fused, runtime)
+    dense = build_dense_optimizer(config.dense_optimizer, dense_parameters(sharded))
+    return Parts(sharded, plan_json(plan), dense, rate_groups(sharded, fused, dense))
+
+
+def dense_parameters(sharded: DistributedModelParallel) -> dict[str, nn.Parameter]:
+    """Parameters that the dense optimizer trains: all that are trainable and in no fused table."""
+    fused = set(sharded.fused_optimizer.params)
+    return {
+        name: parameter
+        for name, parameter in sharded.named_parameters()
+        if name not in fused and parameter.requires_grad
+    }
+
+
+def rate_groups(sharded: DistributedModelParallel, fused: FusedOptimizer, dense: DenseOptimizer) -> list[RateGroup]:
+    """Learning rates of the tables (frozen ones left out) and of the rest."""
+    tables = [group for group in sharded.fused_optimizer.param_groups if group["lr"]]
+    groups = [RateGroup(tables, fused.learning_rate, fused.schedule, sharded.fused_optimizer.step)] if tables else []
+    if dense.optimizer is not None:
+        groups.append(RateGroup(dense.optimizer.param_groups, dense.base_rate, dense.schedule))
+    return groups
+
+
+def restore_optimizer(folder: Path, parts: Parts) -> None:
+    """Take the state of both optimizers from a checkpoint; what it lacks starts anew, which is only warned about."""
+    if not (folder / ".metadata").is_file():
+        logger.warning("fine tune: %s is absent, the optimizers start anew", folder)
+        return
+    restored = restore_state(folder, flatten_optimizer(parts.sharded.fused_optimizer.state_dict()["state"]), strict=False)
+    report_restored("fine tune, fused optimizer", restored)
+    names = [name for name in load_entries(folder) if name.startswith("state.")]
+    parts.dense.load_state(read_tensors(folder, names))
+
+
+def optimizer_state(parts: Parts) -> dict[str, dict[str, object]]:
+    """State of both optimizers by parameter name, as a checkpoint keeps it."""
+    tables = parts.sharded.fused_optimizer.state_dict()["state"]
+    return {name: dict(entries) for name, entries in (*tables.items(), *parts.dense.state().items()) if entries}

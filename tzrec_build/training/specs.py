@@ -1,0 +1,89 @@
+"""What a training or a model run is asked to do: the flags of the tools as data, without importing torch."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ComputeSpec:
+    """Where and how a process computes.
+
+    Args:
+        threads: of torch.
+        device: auto, cpu or cuda.
+    """
+
+    threads: int = 1
+    device: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSpec:
+    """One training.
+
+    Args:
+        config_path: pipeline config.
+        train_input_path: table; the config's own when empty.
+        eval_input_path: table evaluated after every save; the config's own when empty, none when both are.
+        model_dir: folder to fill; must hold no checkpoint yet.
+        compute: threads and device.
+        seed: of weights, shuffling and dropout.
+        fine_tune_checkpoint: checkpoint or model directory to start from; the config's own when empty.
+    """
+
+    config_path: str
+    train_input_path: str
+    eval_input_path: str
+    model_dir: Path
+    compute: ComputeSpec
+    seed: int = 7
+    fine_tune_checkpoint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """Which model to use.
+
+    Args:
+        config_path: pipeline config.
+        checkpoint_path: a checkpoint or model directory, or empty.
+        model_dir: a model directory, or empty; exactly one of the two is given.
+        pick: file of pick_checkpoint, beside model_dir; empty for the latest.
+        compute: threads and device.
+    """
+
+    config_path: str
+    checkpoint_path: str
+    model_dir: str
+    pick: str
+    compute: ComputeSpec
+
+
+def add_compute_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags of `ComputeSpec`."""
+    default = ComputeSpec()
+    parser.add_argument("--threads", type=int, default=default.threads, help="threads of torch")
+    parser.add_argument("--device", default=default.device, choices=("auto", "cpu", "cuda"), help="auto takes a GPU where there is one")
+
+
+def add_model_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags of `ModelSpec`."""
+    parser.add_argument("--pipeline_config_path", required=True, help="pipeline config, text or .json")
+    parser.add_argument("--checkpoint_path", default="", help="a checkpoint, or a model directory whose latest is used")
+    parser.add_argument("--model_dir", default="", help="a model directory, instead of --checkpoint_path")
+    parser.add_argument("--pick", default="", help="with --model_dir: the file that pick_checkpoint wrote")
+    add_compute_flags(parser)
+
+
+def model_spec(args: argparse.Namespace) -> ModelSpec:
+    """Read the flags of `add_model_flags`."""
+    return ModelSpec(
+        config_path=args.pipeline_config_path,
+        checkpoint_path=args.checkpoint_path,
+        model_dir=args.model_dir,
+        pick=args.pick,
+        compute=ComputeSpec(args.threads, args.device),
+    )
