@@ -10,7 +10,7 @@ from tests.peer_cases import peer_case, peer_folder
 from tzrec_build.errors import ConfigError, DataError
 from tzrec_build.protos.tzrec import model_pb2, pipeline_pb2
 from tzrec_build.tools import feature_importance as tool
-from tzrec_build.tools.importance_files import format_table, load_tables
+from tzrec_build.tools.importance_files import format_table, group_entries, load_tables
 
 CASES = ("deepfm_vd", "multi_tower_vd", "dbmtl_seq_vd", "dssm_vd")
 
@@ -80,7 +80,7 @@ def test_sequence_encoders_stand_after_the_features() -> None:
     group = model_pb2.FeatureGroupConfig(group_name="all", feature_names=["b", "a"])
     group.sequence_encoders.add()
     group.sequence_encoders.add()
-    assert tool.group_entries(group) == ["b", "a", "all_seq_encoder_0", "all_seq_encoder_1"]
+    assert group_entries(group) == ["b", "a", "all_seq_encoder_0", "all_seq_encoder_1"]
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,9 @@ from tzrec_build.errors import ConfigError, DataError, suggestion
 from tzrec_build.files import write_text
 from tzrec_build.logs import logger
 from tzrec_build.tools.entry import run_tool
-from tzrec_build.tools.importance_files import format_table, table_path
+from tzrec_build.tools.importance_files import format_table, group_entries, table_path
 
 if TYPE_CHECKING:
-    from tzrec_build.protos.tzrec.model_pb2 import FeatureGroupConfig
     from tzrec_build.protos.tzrec.pipeline_pb2 import EasyRecConfig
 
 # `model.` in ranking models, `model.user_tower.` and the like in matching models stand before it
@@ -35,12 +34,6 @@ class Spec:
     model_dir: str = ""
     pick: str = ""
     visualize: bool = False
-
-
-def group_entries(group: FeatureGroupConfig) -> list[str]:
-    """What a group's dropout vector counts, in its order: the features, then the outputs of its sequence encoders."""
-    encoders = [f"{group.group_name}_seq_encoder_{number}" for number in range(len(group.sequence_encoders))]
-    return list(dict.fromkeys([*group.feature_names, *encoders]))
 
 
 def name_probabilities(config: EasyRecConfig, found: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:

@@ -5,11 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tzrec_build.errors import DataError
 
+if TYPE_CHECKING:
+    from tzrec_build.protos.tzrec.model_pb2 import FeatureGroupConfig
+
 HEADER = "feature_name,mean_drop_p"
 PREFIX, SUFFIX = "feature_dropout_ratio_", ".csv"
+
+
+def group_entries(group: FeatureGroupConfig) -> list[str]:
+    """What a group's dropout vector counts, in its order: the features, then the outputs of its sequence encoders."""
+    encoders = [f"{group.group_name}_seq_encoder_{number}" for number in range(len(group.sequence_encoders))]
+    return list(dict.fromkeys([*group.feature_names, *encoders]))
 
 
 def table_path(folder: Path, group: str) -> Path:
