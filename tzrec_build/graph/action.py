@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from doit.action import BaseAction
 from doit.exceptions import TaskFailed
 
-from tzrec_build.errors import BuildError, ConfigError, CorruptError
+from tzrec_build.errors import BuildError, CorruptError
 from tzrec_build.graph import child, publish
-from tzrec_build.graph.digests import walk
+from tzrec_build.graph.digests import expand, is_glob, walk
+from tzrec_build.graph.expand import expand_command
 from tzrec_build.graph.fresh import Judge, Snapshot
-from tzrec_build.graph.spec import RECORDS, TaskSpec
-
-_PLACEHOLDER = re.compile(r"\{([a-z]+(?:\.[A-Za-z0-9_]+)?)\}")
+from tzrec_build.graph.spec import RECORDS, Input, TaskSpec
 
 
 class Cache(Protocol):
@@ -66,27 +64,30 @@ class Workshop:
 
 
 def expand_argv(spec: TaskSpec, out: str) -> tuple[str, ...]:
-    """The command with its placeholders filled in: ``{out}``, ``{inputs.NAME}`` (comma-joined), ``{outputs.NAME}``,
-    ``{params.NAME}``, ``{threads}``.
+    """The command with its placeholders filled in: ``{out}``, ``{inputs.NAME}``, ``{outputs.NAME}``, ``{params.NAME}``.
 
-    An item is one argument whatever it holds; "python" in front means the interpreter of this environment.
+    Our own tools take several paths as one comma list; a user's step gets them as arguments of their own. "python" in front
+    means the interpreter of this environment.
 
     Raises:
-        ConfigError: a placeholder names no input or parameter of the task.
+        ConfigError: a placeholder names no input, output or parameter of the task.
     """
-    values = {"out": out, "threads": str(spec.threads)}
-    values.update({f"inputs.{entry.name}": ",".join(entry.paths) for entry in spec.inputs})
-    values.update({f"outputs.{name}": f"{out}/{file}" for name, file in spec.outputs})
-    values.update({f"params.{name}": str(value) for name, value in spec.params})
+    values: dict[str, Sequence[str]] = {"out": [out], "threads": [str(spec.threads)]}
+    for entry in spec.inputs:
+        values[f"inputs.{entry.name}"] = [",".join(entry.paths)] if spec.module else _found(spec, entry)
+    values.update({f"outputs.{name}": [f"{out}/{file}"] for name, file in spec.outputs})
+    values.update({f"params.{name}": [str(value)] for name, value in spec.params})
+    argv = expand_command(spec.argv, values, spec.name)
+    return (sys.executable, "-P", *argv[1:]) if argv and argv[0] == "python" else tuple(argv)
 
-    def fill(match: re.Match[str]) -> str:
-        if match.group(1) not in values:
-            known = ", ".join(f"{{{name}}}" for name in sorted(values))
-            raise ConfigError(f"{spec.name}: unknown placeholder {match.group(0)} in its command; known: {known}")
-        return values[match.group(1)]
 
-    argv = tuple(_PLACEHOLDER.sub(fill, item) for item in spec.argv)
-    return (sys.executable, "-P", *argv[1:]) if argv and argv[0] == "python" else argv
+def _found(spec: TaskSpec, entry: Input) -> list[str]:
+    """Paths of a step's input: a glob as the files that it matches, anything else as it was written."""
+    paths = []
+    for path in entry.paths:
+        found = expand(spec.folder, path) if is_glob(path) else []
+        paths += [os.path.relpath(file, spec.folder) for file in found] or [path]
+    return paths
 
 
 def shown_command(spec: TaskSpec) -> str:

@@ -124,13 +124,18 @@ def walk(folder: str, skip: str = "") -> list[str]:
     return found
 
 
+def is_glob(path: str) -> bool:
+    """Whether a path is a pattern."""
+    return not _GLOB_MARKS.isdisjoint(path)
+
+
 def expand(base: str, pattern: str, skip: str = "") -> list[str]:
     """Files that one path of a pipeline names: a file, a folder (everything in it but `skip`) or a glob; absolute, sorted.
 
     An empty list means that nothing is there.
     """
     path = os.path.join(base, pattern)
-    if not _GLOB_MARKS.isdisjoint(pattern):
+    if is_glob(pattern):
         hits = sorted(glob.glob(path, recursive=True))
     else:
         hits = [path] if os.path.exists(path) else []

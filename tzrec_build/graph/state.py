@@ -72,8 +72,7 @@ class State:
         self.ignored: set[str] = {row[0] for row in con.execute("select task from ignored")}
 
     def _put_aside(self, err: sqlite3.DatabaseError) -> None:
-        self._connection().close()
-        self._local = threading.local()
+        self._local = threading.local()  # the connection that failed is closed with it
         aside = self.path + ".damaged"
         print(
             f"{self.path}: damaged ({err}); moved to {aside} and started anew, inputs are hashed again", file=sys.stderr

@@ -1,0 +1,225 @@
+"""Rules x pipelines -> task specs: names, dependencies, commands, inputs."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tzrec_build.errors import ConfigError
+from tzrec_build.graph.action import expand_argv, shown_command
+from tzrec_build.graph.compile import compile_workspace
+from tzrec_build.graph.workspace import load_workspace
+
+FACTS = {
+    "train_input_path": "",
+    "eval_input_path": "",
+    "kinds": ["feature:id_feature", "model:dssm"],
+    "paths": [
+        {"field": "train_input_path", "value": "t.parquet", "kind": "table", "read_by": ["select", "train"]},
+        {"field": "feature_configs[0].id_feature.vocab_file", "value": "vocab.txt", "kind": "asset",
+         "read_by": ["select", "train", "eval", "predict", "fg", "export"]},
+        {"field": "data_config.negative_sampler.input_path", "value": "../prep/build/tables/neg.txt", "kind": "table",
+         "read_by": ["select", "train", "eval"]},
+    ],
+}  # fmt: skip
+PREP = """
+[step.tables]
+command = ["python", "{inputs.script}", "{out}", "{params.seed}"]
+inputs = { script = "tables.py" }
+outputs = { train = "train.parquet", negatives = "neg.txt" }
+params = { seed = 3 }
+"""
+FULL = """
+[config]
+path = "x.config"
+[config.edit]
+"data_config.negative_sampler.input_path" = "prep:tables/neg.txt"
+"data_config.batch_size" = 64
+[data]
+train = "prep:tables/train.parquet"
+eval = "eval/*.parquet"
+[train]
+seed = 11
+threads = 2
+device = "cpu"
+[select]
+topk = 3
+[eval.late]
+data = "late.parquet"
+[predict.all]
+input = "all.parquet"
+reserved = ["user_id", "item_id"]
+[fg]
+reserves = ["label"]
+[export]
+[index]
+items = "items.parquet"
+id_field = "item_id"
+type = "HNSWFlatIP"
+[hitrate]
+users = "users.parquet"
+top_k = 50
+exclude_items_field = "seen"
+[benchmark]
+runs = 2
+baseline = "baseline.json"
+"""
+
+
+def specs(tmp_path, pipelines, facts=FACTS):
+    for name, text in pipelines.items():
+        folder = tmp_path / "workspace" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "pipeline.toml").write_text(text)
+    found = compile_workspace(load_workspace(str(tmp_path)), lambda _pipeline, _edits: facts)
+    return {spec.name: spec for spec in found}
+
+
+@pytest.fixture
+def full(tmp_path):
+    return specs(tmp_path, {"prep": PREP, "full": FULL})
+
+
+EDGES = {
+    "step:prep:tables": set(),
+    "config:full": set(),
+    "select_config:full": {"config:full"},
+    "train_select:full": {"select_config:full", "step:prep:tables"},
+    "importance:full": {"select_config:full", "train_select:full"},
+    "prune:full": {"config:full", "importance:full"},
+    "final_config:full": {"prune:full"},
+    "fg:full": {"final_config:full"},
+    "train:full": {"final_config:full", "step:prep:tables"},
+    "pick:full": {"train:full"},
+    "evaluate:full": {"final_config:full", "train:full", "pick:full", "step:prep:tables"},
+    "evaluate:full:late": {"final_config:full", "train:full", "pick:full", "step:prep:tables"},
+    "predict:full:all": {"final_config:full", "train:full", "pick:full"},
+    "export:full": {"final_config:full", "train:full", "pick:full"},
+    "embed:full": {"final_config:full", "train:full", "pick:full"},
+    "index:full": {"embed:full"},
+    "embed_users:full": {"final_config:full", "train:full", "pick:full"},
+    "hitrate:full": {"embed_users:full", "index:full"},
+    "benchmark_run:full:12": {"final_config:full", "step:prep:tables"},
+    "benchmark_run:full:13": {"final_config:full", "step:prep:tables"},
+    "benchmark:full": {"benchmark_run:full:12", "benchmark_run:full:13"},
+    "page:full": {
+        "final_config:full", "importance:full", "train:full", "evaluate:full", "index:full", "hitrate:full",
+        "benchmark:full",
+    },
+}  # fmt: skip
+
+
+def test_every_artifact_is_a_task_with_the_tasks_that_make_its_inputs(full):
+    assert {name: set(spec.task_deps) for name, spec in full.items()} == EDGES
+
+
+def test_without_select_the_config_is_trained_as_it_is(tmp_path):
+    found = specs(tmp_path, {"prep": PREP, "full": FULL.replace("[select]\ntopk = 3\n", "")})
+    assert set(found["final_config:full"].task_deps) == {"config:full"}
+    assert not {"select_config:full", "train_select:full", "importance:full", "prune:full"} & set(found)
+
+
+def test_the_shortest_pipeline_takes_its_tables_from_the_config(tmp_path):
+    facts = {**FACTS, "train_input_path": "a.parquet,b.parquet", "eval_input_path": "e.parquet", "paths": []}
+    found = specs(tmp_path, {"short": '[config]\npath = "x.config"\n'}, facts)
+    assert set(found) == {
+        f"{verb}:short" for verb in ("config", "final_config", "fg", "train", "pick", "evaluate", "page")
+    }
+    paths = {entry.name: entry.paths for entry in found["train:short"].inputs}
+    assert paths["train_input_path"] == ("a.parquet", "b.parquet")
+    assert paths["eval_input_path"] == ("e.parquet",)
+
+
+def test_without_an_eval_table_nothing_is_evaluated(tmp_path):
+    facts = {**FACTS, "train_input_path": "a.parquet", "paths": []}
+    found = specs(tmp_path, {"short": '[config]\npath = "x.config"\n'}, facts)
+    assert "evaluate:short" not in found
+    assert "--eval_input_path" not in found["train:short"].argv
+
+
+def test_a_training_without_a_table_is_an_error(tmp_path):
+    with pytest.raises(ConfigError, match=r"workspace/short/pipeline\.toml: \[data\] train is not set"):
+        specs(tmp_path, {"short": '[config]\npath = "x.config"\n'}, {**FACTS, "paths": []})
+
+
+def test_the_command_of_a_training(full):
+    train = full["train:full"]
+    argv = expand_argv(train, "build/.work/x/out")
+    assert argv[1:4] == ("-P", "-m", "tzrec_build.tools.train")
+    assert dict(zip(argv[4::2], argv[5::2], strict=True)) == {
+        "--pipeline_config_path": "build/final_config/train.config",
+        "--train_input_path": "../prep/build/tables/train.parquet",
+        "--eval_input_path": "eval/*.parquet",
+        "--model_dir": "build/.work/x/out",
+        "--seed": "11",
+        "--threads": "2",
+        "--device": "cpu",
+    }
+    assert train.threads == 2
+    assert shown_command(train).startswith("tzrec-build train --pipeline_config_path build/final_config/train.config")
+
+
+def test_files_that_the_config_names_are_inputs_of_the_tasks_that_read_them(full):
+    def files(task):
+        return {path for entry in full[task].inputs for path in entry.paths if path.endswith(".txt")}
+
+    sampler = "../prep/build/tables/neg.txt"
+    assert files("train:full") == files("evaluate:full") == files("train_select:full") == {"vocab.txt", sampler}
+    assert files("predict:full:all") == files("fg:full") == files("export:full") == {"vocab.txt"}
+    assert files("config:full") == files("index:full") == files("pick:full") == set()
+
+
+def test_edits_reach_the_config_task_with_references_as_paths(full):
+    params = dict(full["config:full"].params)
+    assert json.loads(params["edit_config_json"]) == {
+        "data_config.batch_size": 64,
+        "data_config.negative_sampler.input_path": "../prep/build/tables/neg.txt",
+    }
+
+
+def test_registry_rows_of_the_config_count_for_the_tools_that_build_it(full):
+    assert full["train:full"].kinds == ("feature:id_feature", "model:dssm")
+    assert full["config:full"].kinds == ()
+
+
+def test_a_given_checkpoint_replaces_the_training(tmp_path):
+    text = '[config]\npath = "x.config"\n[data]\neval = "e.parquet"\n[checkpoint]\npath = "old/model.ckpt-9"\n'
+    found = specs(tmp_path, {"given": text}, {**FACTS, "paths": []})
+    assert not {"train:given", "pick:given"} & set(found)
+    argv = expand_argv(found["evaluate:given"], "out")
+    assert argv[argv.index("--checkpoint_path") + 1] == "old/model.ckpt-9"
+
+
+def test_a_reference_to_an_artifact_that_is_not_made_names_both(tmp_path):
+    text = '[config]\npath = "x.config"\n[data]\ntrain = "prep:table/train.parquet"\n'
+    with pytest.raises(ConfigError, match=r"(?s)workspace/bad/pipeline\.toml.*prep.*table.*tables"):
+        specs(tmp_path, {"prep": PREP, "bad": text})
+
+
+def test_a_wrong_placeholder_lists_what_there_is(tmp_path):
+    text = PREP.replace("{params.seed}", "{params.sead}")
+    with pytest.raises(ConfigError, match=r"params\.sead"):
+        found = specs(tmp_path, {"prep": text})
+        expand_argv(found["step:prep:tables"], "out")
+
+
+def test_instances_of_each_have_names_and_folders_of_their_own(tmp_path):
+    text = """
+[each]
+ds = "20260130..20260201"
+[config]
+path = "x.config"
+[data]
+train = "ds={ds}.parquet"
+[train]
+init_from = "train[ds-1]"
+"""
+    found = specs(tmp_path, {"daily": text}, {**FACTS, "paths": []})
+    names = [f"train:daily:ds={day}" for day in ("20260130", "20260131", "20260201")]
+    assert set(names) <= set(found)
+    assert [found[name].out for name in names] == [f"build/{name.removeprefix('train:daily:')}/train" for name in names]
+    assert names[0] in found[names[1]].task_deps
+    assert names[1] in found[names[2]].task_deps
+    assert "--fine_tune_checkpoint" not in found[names[0]].argv
+    assert "--fine_tune_checkpoint" in found[names[1]].argv

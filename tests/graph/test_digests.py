@@ -1,0 +1,104 @@
+"""Digest table, trees and path expansion."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+import pytest
+import xxhash
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tzrec_build.errors import DataError
+from tzrec_build.graph.digests import Digests, expand, walk
+from tzrec_build.graph.state import State
+
+
+@pytest.fixture
+def digests(tmp_path):
+    return Digests(State(str(tmp_path / "state")))
+
+
+def old(path, content: bytes):
+    """A file that is older than its reading."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    os.utime(path, ns=(10**18, 10**18))
+    return str(path)
+
+
+def test_digests_are_xxh3_128_and_sha256(digests, tmp_path):
+    path = old(tmp_path / "a", b"x" * 3_000_001)
+    assert digests.xxh(path) == xxhash.xxh3_128(b"x" * 3_000_001).digest()
+    assert digests.sha256(path) == hashlib.sha256(b"x" * 3_000_001).hexdigest()
+
+
+def test_an_absent_file_has_no_digest(digests, tmp_path):
+    assert digests.xxh(str(tmp_path / "no")) is None
+    with pytest.raises(DataError, match="no such file; it was there a moment ago, run again"):
+        digests.sha256(str(tmp_path / "no"))
+
+
+def test_an_unchanged_file_is_read_once(digests, tmp_path, monkeypatch):
+    path = old(tmp_path / "a", b"one")
+    monkeypatch.setattr("tzrec_build.graph.digests.RACY_NS", 0)
+    first = digests.xxh(path)
+    monkeypatch.setattr(Digests, "_read", lambda *_a, **_k: pytest.fail("read again"))
+    assert digests.xxh(path) == first
+
+
+def test_a_file_as_new_as_its_reading_is_not_trusted(digests, tmp_path, monkeypatch):
+    monkeypatch.setattr("tzrec_build.graph.digests.RACY_NS", 10**12)
+    path = tmp_path / "a"
+    path.write_bytes(b"one")
+    digests.xxh(str(path))
+    assert str(path) not in digests._state.files
+
+
+def test_same_size_and_mtime_is_noticed_by_ctime(digests, tmp_path, monkeypatch):
+    monkeypatch.setattr("tzrec_build.graph.digests.RACY_NS", 0)
+    path = old(tmp_path / "a", b"one")
+    digests.xxh(path)
+    old(tmp_path / "a", b"two")
+    assert digests.xxh(path) == xxhash.xxh3_128(b"two").digest()
+
+
+names = st.lists(st.text("abc", min_size=1, max_size=2), min_size=1, max_size=3).map("/".join)
+
+
+@given(files=st.dictionaries(names, st.binary(max_size=8), max_size=5))
+def test_trees_are_equal_when_contents_are(files, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tree")
+    digests = Digests(State(str(folder / "state")))
+    kept = {name: data for name, data in files.items() if not any(other.startswith(name + "/") for other in files)}
+    trees = []
+    for copy, order in (("one", sorted(kept)), ("two", sorted(kept, reverse=True))):
+        for name in order:
+            (folder / copy / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / copy / name).write_bytes(kept[name])
+        trees.append(digests.tree(str(folder / copy)))
+    assert trees[0] == trees[1] == {name: xxhash.xxh3_128(kept[name]).hexdigest() for name in sorted(kept)}
+
+
+def test_the_executable_bit_counts_and_records_do_not(digests, tmp_path):
+    old(tmp_path / "t/run", b"#!")
+    plain = digests.tree(str(tmp_path / "t"))
+    os.chmod(tmp_path / "t/run", 0o755)
+    assert digests.tree(str(tmp_path / "t")) != plain
+    old(tmp_path / "t/records/log", b"1")
+    assert set(digests.tree(str(tmp_path / "t"), skip="records")) == {"run"}
+    old(tmp_path / "t/deep/records/log", b"1")
+    assert set(digests.tree(str(tmp_path / "t"), skip="records")) == {"run", "deep/records/log"}
+
+
+def test_paths_expand_to_sorted_files(tmp_path):
+    for name in ("b.txt", "a.txt", "sub/c.txt"):
+        old(tmp_path / name, b"")
+    base = str(tmp_path)
+    assert expand(base, "*.txt") == [f"{base}/a.txt", f"{base}/b.txt"]
+    assert expand(base, "sub") == [f"{base}/sub/c.txt"]
+    assert expand(base, "**/*.txt")[-1] == f"{base}/sub/c.txt"
+    assert expand(base + "/sub", "../a.txt") == [f"{base}/a.txt"]
+    assert expand(base, "no.txt") == []
+    assert walk(base) == ["a.txt", "b.txt", "sub/c.txt"]

@@ -1,0 +1,145 @@
+"""Snapshots, keys and reasons."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+
+import pytest
+
+from tzrec_build.errors import DataError
+from tzrec_build.graph.fresh import Judge
+from tzrec_build.graph.spec import Input, TaskSpec
+from tzrec_build.graph.state import State
+
+
+@pytest.fixture
+def place(tmp_path):
+    site = tmp_path / "site"
+    for name in ("torch-2.13.0+cpu.dist-info", "faiss_cpu-1.15.1.dist-info", "numpy-2.4.6.dist-info"):
+        (site / name).mkdir(parents=True)
+    folder = tmp_path / "pipe"
+    (folder / "data").mkdir(parents=True)
+    (folder / "data/a.parquet").write_text("a")
+    (folder / "data/b.parquet").write_text("b")
+    (folder / "x.config").write_text("model")
+    return tmp_path
+
+
+def judge(place):
+    return Judge(State(str(place / "state")), str(place), str(place / "site"))
+
+
+def spec(place, **changes):
+    base = TaskSpec(
+        name="train:pipe",
+        doc="",
+        folder=str(place / "pipe"),
+        out="build/train",
+        argv=("python", "-m", "tool", "{inputs.train}", "{out}"),
+        module="",
+        inputs=(Input("config", ("x.config",)), Input("train", ("data/*.parquet",), named_in="pipeline.toml")),
+        params=(("seed", 7),),
+        outputs=(("model", "model"),),
+        packages=("torch", "faiss"),
+    )
+    return dataclasses.replace(base, **changes)
+
+
+def record(place, task):
+    """Pretend that the task has just been built."""
+    j = judge(place)
+    out = place / "pipe/build/train"
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "model").write_text("weights")
+    j.state.set_record(task.name, {**j.snapshot(task).parts(), "outputs": j.outputs(task)})
+
+
+def key(place, task):
+    j = judge(place)
+    return j.key(task, j.snapshot(task))
+
+
+def test_never_built(place):
+    assert str(judge(place).reason(spec(place))) == "never built here"
+
+
+def test_up_to_date_after_a_record(place):
+    record(place, spec(place))
+    assert judge(place).reason(spec(place)) is None
+
+
+REASONS = [
+    (lambda p: (p / "pipe/x.config").write_text("other"), {}, "input config x.config: content changed"),
+    (lambda p: (p / "pipe/data/c.parquet").write_text("c"), {}, "input train data/c.parquet: added"),
+    (lambda p: (p / "pipe/data/a.parquet").unlink(), {}, "input train data/a.parquet: gone"),
+    (lambda p: None, {"params": (("seed", 8),)}, "parameter seed: 7 → 8"),
+    (lambda p: None, {"params": (("seed", 7), ("topk", 3))}, "parameter topk: (none) → 3"),
+    (
+        lambda p: shutil.move(p / "site/torch-2.13.0+cpu.dist-info", p / "site/torch-2.13.1.dist-info"),
+        {},
+        'environment torch: "2.13.0" → "2.13.1"',
+    ),
+    (lambda p: (p / "pipe/build/train/model").write_text("junk"), {}, "output build/train/model: content changed"),
+    (lambda p: (p / "pipe/build/train/model").unlink(), {}, "output build/train/model: gone"),
+    (lambda p: (p / "pipe/build/train/more").write_text(""), {}, "output build/train/more: added"),
+]
+
+
+@pytest.mark.parametrize(("change", "edits", "text"), REASONS, ids=[row[2] for row in REASONS])
+def test_the_first_difference_is_the_reason(place, change, edits, text):
+    record(place, spec(place))
+    change(place)
+    assert str(judge(place).reason(spec(place, **edits))) == text
+
+
+def test_a_cpu_and_a_cuda_build_are_one_environment(place):
+    before = key(place, spec(place))
+    shutil.move(place / "site/torch-2.13.0+cpu.dist-info", place / "site/torch-2.13.0+cu130.dist-info")
+    shutil.move(place / "site/faiss_cpu-1.15.1.dist-info", place / "site/faiss_gpu-1.15.1.dist-info")
+    assert key(place, spec(place)) == before
+
+
+def test_key_does_not_know_where_the_checkout_or_the_tables_lie(place, tmp_path):
+    before = key(place, spec(place))
+    other = tmp_path / "moved"
+    shutil.copytree(place / "pipe", other / "pipe")
+    shutil.copytree(place / "site", other / "site")
+    shutil.move(other / "pipe/data", other / "elsewhere")
+    moved = spec(other, inputs=(Input("config", ("x.config",)), Input("train", ("../elsewhere/*.parquet",))))
+    assert key(other, moved) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda p: (p / "pipe/x.config").write_text("other"),
+        lambda p: (p / "pipe/data/c.parquet").write_text("c"),
+        lambda p: (p / "pipe/data/a.parquet").rename(p / "pipe/data/c.parquet"),
+    ],
+    ids=["content", "one more", "renamed"],
+)
+def test_content_and_names_of_inputs_are_in_the_key(place, change):
+    before = key(place, spec(place))
+    change(place)
+    assert key(place, spec(place)) != before
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [{"params": (("seed", 8),)}, {"argv": ("python", "{out}")}, {"packages": ("torch",)}, {"outputs": ()}],
+    ids=["param", "command", "packages", "outputs"],
+)
+def test_params_command_packages_and_outputs_are_in_the_key(place, edits):
+    assert key(place, spec(place, **edits)) != key(place, spec(place))
+
+
+def test_a_missing_input_names_where_it_is_asked_for(place):
+    task = spec(place, inputs=(Input("train", ("no/*.parquet",), named_in="workspace/pipe/pipeline.toml"),))
+    j = judge(place)
+    with pytest.raises(DataError) as error:
+        j.check_inputs(task, j.snapshot(task))
+    assert str(error.value) == (
+        "train:pipe: input train: nothing at no/*.parquet (named in workspace/pipe/pipeline.toml); "
+        "put it there or correct the path"
+    )
