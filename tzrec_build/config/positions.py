@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 _TOKEN = re.compile(
     r"""(?P<skip>\s+|\#[^\n]*)
-    |(?P<string>"(?:\\.|[^"\\n])*"|'(?:\\.|[^'\\n])*')
+    |(?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')
     |(?P<word>[A-Za-z_][\w]*)
     |(?P<scalar>[-+]?[.\d][\w.+-]*)
     |(?P<mark>.)""",
