@@ -129,7 +129,7 @@ def test_random_requests_agree_with_python_sets(monkeypatch: pytest.MonkeyPatch,
         ({"gt_items": [[], [], [], []]}, [], "no request has ground truth, got 4 requests; check the join"),
         ({"gt_items": [1.0, 2.0, 3.0, 4.0]}, [], "must hold lists of integer or string ids, or comma text, got double"),
         ({"user_tower_emb": [[1.0, 2.0]] * 4}, [], "vectors must have 1 values as in the index, got 2"),
-        ({}, ["--gt_items_field", "gt_item"], "no column 'gt_item'; did you mean 'gt_items'?"),
+        ({}, ["--gt_items_field", "gt_item"], "column 'gt_item' is missing; did you mean 'gt_items'?"),
     ],
 )  # fmt: skip
 def test_bad_requests_are_named_and_nothing_is_written(

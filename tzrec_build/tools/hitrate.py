@@ -20,6 +20,7 @@ from tzrec_build.tools.outputs import replacing
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from tzrec_build.data.slices import TableSlice
     from tzrec_build.tools.recall import Requests, Search, Wanted
 
 
@@ -173,36 +174,35 @@ def _load_items(spec: Spec) -> Search:
 
 def _measure_all(table: RequestTable, search: Search, totals: Totals) -> Iterator[pa.RecordBatch]:
     """Go through the request table; add to `totals`, yield the details."""
+    from tzrec_build.data.readers import ReaderOptions, open_table
     from tzrec_build.tools import embedding_table, recall
 
-    for path in embedding_table.table_files(table.path):
-        first = 0
-        for batch in embedding_table.read_batches(path, table.columns):
-            requests = _parse_requests(batch, table, search, (path, first))
-            for details, hits in recall.measure(search, requests):
-                totals.requests += details.num_rows
-                totals.hits = [old + int(new) for old, new in zip(totals.hits, hits, strict=True)]
-                yield details
-            totals.add(requests)
-            first += batch.num_rows
+    reader = open_table(table.path, table.columns, ReaderOptions(batch_size=embedding_table.READ_ROWS))
+    for rows in reader.slices():
+        requests = _parse_requests(rows, table, search)
+        for details, hits in recall.measure(search, requests):
+            totals.requests += details.num_rows
+            totals.hits = [old + int(new) for old, new in zip(totals.hits, hits, strict=True)]
+            yield details
+        totals.add(requests)
 
 
-def _parse_requests(batch: pa.RecordBatch, table: RequestTable, search: Search, place: tuple[Path, int]) -> Requests:
-    """Check and convert some rows; `place` is their file and the number of the first row in it."""
+def _parse_requests(rows: TableSlice, table: RequestTable, search: Search) -> Requests:
+    """Check and convert some rows."""
     from tzrec_build.tools import embedding_table, recall
 
-    path, first = place
-    where = f"{path}: column {table.embedding_field!r}"
-    vectors = embedding_table.to_vectors(batch.column(table.embedding_field), where, first)
+    vectors = embedding_table.to_vectors(rows, table.embedding_field)
+    file = rows.locate(0)[0]
     if vectors.shape[1] != search.index.d:
+        where = f"{file}: column {table.embedding_field!r}"
         raise DataError(f"{where}: vectors must have {search.index.d} values as in the index, got {vectors.shape[1]}")
 
     def wanted(name: str) -> Wanted:
-        lists = recall.parse_lists(batch.column(name), f"{path}: column {name!r}")
+        lists = recall.parse_lists(rows.columns[name], f"{file}: column {name!r}")
         return recall.look_up(lists, len(vectors), search.item_ids)
 
     excluded = wanted(table.exclude_field) if table.exclude_field else recall.nothing_wanted(len(vectors))
-    return recall.Requests(batch.column(table.id_field), vectors, wanted(table.truth_field), excluded)
+    return recall.Requests(rows.columns[table.id_field], vectors, wanted(table.truth_field), excluded)
 
 
 def make_parser() -> argparse.ArgumentParser:
