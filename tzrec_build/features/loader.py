@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from tzrec_build.data.batch import Batch
 from tzrec_build.data.options import ReaderOptions, csv_options
-from tzrec_build.data.paths import find_files, table_kind
 from tzrec_build.data.readers import TableReader, open_table
 from tzrec_build.data.row_errors import ColumnError
 from tzrec_build.data.sampler import NegativeSampler, load_item_table
@@ -24,7 +23,6 @@ MODES = ("train", "eval", "predict")
 ALL_COLUMNS = "ALL_COLUMNS"
 ALL_EFFECTIVE_COLUMNS = "ALL_EFFECTIVE_COLUMNS"
 _DEPTH = 4
-_KINDS = {"ParquetDataset": "parquet", "CsvDataset": "csv"}
 # fields that would change the batches and are not built yet
 _NOT_BUILT = (
     "sample_mask_prob",
@@ -77,7 +75,7 @@ class BatchLoader:
         if self._options.mode not in MODES:
             raise RuntimeError(f"bug: loader mode {self._options.mode!r}")
         config = cfg.data_config
-        _check_supported(config, input_path)
+        _check_supported(config)
         supervised = self._options.mode != "predict"
         labels = tuple(config.label_fields) if supervised else ()
         weights = tuple(config.sample_weight_fields) if supervised else ()
@@ -125,21 +123,13 @@ def _placed(err: ColumnError, item: TableSlice) -> DataError:
     return err.at(file, None if err.row is None else file_row)
 
 
-def _check_supported(config: data_pb2.DataConfig, input_path: str) -> None:
+def _check_supported(config: data_pb2.DataConfig) -> None:
     for field in _NOT_BUILT:
         if config.HasField(field) and getattr(config, field):
             raise NotSupportedError(f"data_config.{field}", "data_config")
     sampler = config.WhichOneof("sampler")
     if sampler not in (None, "negative_sampler"):
         raise NotSupportedError(f"data_config.{sampler}", "data_config")
-    dataset = data_pb2.DatasetType.Name(config.dataset_type)
-    if dataset not in _KINDS:
-        raise NotSupportedError(f"data_config.dataset_type: {dataset}", "data_config")
-    found = table_kind(find_files(input_path))
-    if found != _KINDS[dataset]:
-        raise ConfigError(
-            f"data_config.dataset_type: {dataset} reads {_KINDS[dataset]} files, got the {found} input {input_path!r}"
-        )
 
 
 def _reader_options(config: data_pb2.DataConfig, options: LoaderOptions) -> ReaderOptions:
@@ -159,9 +149,8 @@ def _reader_options(config: data_pb2.DataConfig, options: LoaderOptions) -> Read
         rank=options.rank,
         world_size=options.world_size,
     )
-    if config.dataset_type == data_pb2.CsvDataset:
-        return replace(base, csv=csv_options(config))
-    return base
+    # The files decide, not dataset_type: a config made for ODPS trains on a Parquet copy of its table unchanged.
+    return replace(base, csv=csv_options(config))
 
 
 def _resolve_reserved(reserved: tuple[str, ...], needed: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
