@@ -36,7 +36,8 @@ class Encoding:
         weighted: elements are ``id:weight`` (or a map column).
         value_dim: columns of a dense feature.
         rows: rows of the embedding table; ids must be below. 0 for a dense feature.
-        fill: `fg_encoded_default_value`; "" fills nothing.
+        fill_ids: what an empty row of a sparse feature becomes (`fg_encoded_default_value`), or None.
+        fill_numbers: the same for a dense feature.
     """
 
     column: str
@@ -45,7 +46,8 @@ class Encoding:
     weighted: bool
     value_dim: int
     rows: int
-    fill: str
+    fill_ids: Int64Array | None = None
+    fill_numbers: Float32Array | None = None
 
 
 def parse_sparse(encoding: Encoding, column: pa.Array) -> SparseValues:
@@ -59,11 +61,7 @@ def parse_sparse(encoding: Encoding, column: pa.Array) -> SparseValues:
         ids = check_range(as_int64(ragged.values), encoding.rows)
     except ElementError as err:
         raise column_error(encoding.column, ragged, err) from err
-    fill = (
-        np.array([int(part) for part in encoding.fill.split(encoding.multival_sep)], np.int64)
-        if encoding.fill
-        else None
-    )
+    fill = encoding.fill_ids
     if fill is None:
         return SparseValues(ids, ragged.lengths, weights)
     if weights is not None:
@@ -78,16 +76,11 @@ def parse_dense(encoding: Encoding, column: pa.Array) -> DenseValues:
         ColumnError: wrong type, text that is no number, a row with another count of values, a null without fill value.
     """
     ragged = to_ragged(encoding.column, column, encoding.multival_sep)
-    fill = (
-        np.array([float(part) for part in encoding.fill.split(encoding.multival_sep)], np.float32)
-        if encoding.fill
-        else None
-    )
     try:
         floats = as_float32(ragged.values)
     except ElementError as err:
         raise column_error(encoding.column, ragged, err) from err
-    return DenseValues(dense_rows(encoding.column, ragged.lengths, floats, fill, encoding.value_dim))
+    return DenseValues(dense_rows(encoding.column, ragged.lengths, floats, encoding.fill_numbers, encoding.value_dim))
 
 
 def parse_sequence_dense(encoding: Encoding, column: pa.Array) -> SequenceDenseValues:
@@ -102,8 +95,8 @@ def parse_sequence_dense(encoding: Encoding, column: pa.Array) -> SequenceDenseV
     except ElementError as err:
         raise column_error(encoding.column, ragged, err) from err
     lengths = ragged.lengths
-    if encoding.fill:
-        fill = np.array([float(part) for part in encoding.fill.split(encoding.multival_sep)], np.float32)
+    fill = encoding.fill_numbers
+    if fill is not None:
         floats, lengths = fill_rows(floats, lengths, fill), filled_lengths(lengths, len(fill))
     ragged_rows = lengths % encoding.value_dim != 0
     if ragged_rows.any():
@@ -179,12 +172,13 @@ def map_elements(name: str, column: pa.Array, *, weighted: bool) -> tuple[Ragged
     """
     if not weighted:
         raise ColumnError(name, f"is a {column.type}, whose values are weights; set weighted: true or store a list")
-    lengths = pc.fill_null(pc.list_value_length(column), 0).cast(pa.int32()).to_numpy(zero_copy_only=False)
-    pairs = pa.list_(pa.struct([("key", column.type.key_type), ("value", column.type.item_type)]))
-    entries = column.cast(pairs).flatten()
-    ragged = Ragged(entries.field("key"), lengths)
+    key, value = column.type.key_field, column.type.item_field
+    # the list of pairs that a map is stored as; Arrow has no kernels for maps themselves
+    pairs = from_lists(column.cast(pa.list_(pa.struct([key, value]))))
+    keys, weights = pairs.values.flatten()
+    ragged = Ragged(keys, pairs.lengths)
     try:
-        return ragged, as_float32(entries.field("value"))
+        return ragged, as_float32(weights)
     except ElementError as err:
         raise column_error(name, ragged, err) from err
 

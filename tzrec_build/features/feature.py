@@ -12,6 +12,7 @@ import pyarrow as pa
 from tzrec_build.data.groups import BASE_DATA_GROUP, NEG_DATA_GROUP
 from tzrec_build.errors import ConfigError, suggestion
 from tzrec_build.features.bucketizers import Bucketizer
+from tzrec_build.features.elements import ElementError, as_float32, as_int64, check_range
 from tzrec_build.features.encoded import Encoding, parse_dense, parse_sequence_dense, parse_sparse
 from tzrec_build.features.scope import FG_BUCKETIZE, FG_NONE, RAW_INPUT_MODES, FeatureScope
 from tzrec_build.features.values import FeatureValues
@@ -83,6 +84,7 @@ class Feature(ABC):
         self.pooling = self._choice("pooling", config.pooling, POOLINGS)
         self.data_type = self._choice("data_type", config.data_type, TABLE_TYPES)
         self.output_dim = self.embedding_dim if self.is_sparse else self.value_dim
+        self._encoding = self._make_encoding()
         if self.is_sparse and self.embedding_dim == 0:
             raise ConfigError(f"{scope.where}: embedding_dim must be above 0, the feature gives ids")
 
@@ -153,18 +155,30 @@ class Feature(ABC):
         return self.scope.base_dir / self.config.asset_dir / path
 
     def _parse(self, column: pa.Array) -> FeatureValues:
-        encoding = Encoding(
+        if self.is_sparse:
+            return parse_sparse(self._encoding, column)
+        if self.is_sequence:
+            return parse_sequence_dense(self._encoding, column)
+        return parse_dense(self._encoding, column)
+
+    def _make_encoding(self) -> Encoding:
+        fill = self.config.fg_encoded_default_value
+        parts = pa.array(fill.split(self.scope.multival_sep) if fill else [], pa.string())
+        try:
+            ids = check_range(as_int64(parts), self.num_embeddings) if fill and self.is_sparse else None
+            numbers = as_float32(parts) if fill and not self.is_sparse else None
+        except ElementError as err:
+            raise ConfigError(f"{self.scope.where}: fg_encoded_default_value {fill!r}: {err.rule}") from err
+        return Encoding(
             column=self.name,
             multival_sep=self.scope.multival_sep,
             sequence_delim=self._sequence_delim,
             weighted=self.is_weighted,
             value_dim=self.value_dim,
             rows=self.num_embeddings,
-            fill=self.config.fg_encoded_default_value,
+            fill_ids=ids,
+            fill_numbers=numbers,
         )
-        if self.is_sparse:
-            return parse_sparse(encoding, column)
-        return parse_sequence_dense(encoding, column) if self.is_sequence else parse_dense(encoding, column)
 
     def _normalizes(self) -> bool:
         # under FG_BUCKETIZE the columns are what the feature generator wrote before bucketizing

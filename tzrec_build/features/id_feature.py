@@ -13,7 +13,7 @@ from tzrec_build.features.bucketizers import Bucketizer, NumberBucketizer
 from tzrec_build.features.elements import ElementError
 from tzrec_build.features.encoded import column_error, fill_rows, filled_lengths, map_elements, split_weights
 from tzrec_build.features.feature import Feature
-from tzrec_build.features.ragged import Ragged, plain
+from tzrec_build.features.ragged import Ragged, plain, position_in_row
 from tzrec_build.features.raw_columns import first_of_each, plain_elements, present_mask, sequence_elements
 from tzrec_build.features.values import FeatureValues, Float32Array, Int64Array, SparseValues
 from tzrec_build.features.vocabulary import text_bucketizer
@@ -30,6 +30,8 @@ class IdFeature(Feature):
         return text_bucketizer(self.config, self.scope, self.default_value, self._asset_file, number)
 
     def _find_value_dim(self) -> int:
+        if self.is_sequence and self.config.weighted:
+            raise NotSupportedError("weighted ids inside a sequence", self.scope.where)
         if not self.config.HasField("value_dim"):
             return 1 if self.is_sequence else 0
         value_dim = int(self.config.value_dim)
@@ -49,6 +51,9 @@ class IdFeature(Feature):
         weights: Float32Array | None = None
         if pa.types.is_map(column.type):
             ragged, weights = map_elements(name, column, weighted=self.is_weighted)
+            if self.value_dim:
+                weights = weights[position_in_row(ragged.lengths) < self.value_dim]
+                ragged = ragged.head(self.value_dim)
         else:
             ragged = plain_elements(name, column, self._separator)
             if self.value_dim:
