@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tzrec_build.errors import suggestion
@@ -22,7 +22,16 @@ from tzrec_build.graph.keys import (
 from tzrec_build.graph.positions import Keys
 
 Values = dict[str, Any]  # key -> parsed value
-EACH_RESERVED = ("inputs", "outputs", "params", "threads", "vars", "argv")  # of placeholders that mean something else
+FAILED = object()  # stands for a value that is already reported as wrong
+EACH_RESERVED = (
+    "inputs",
+    "outputs",
+    "out",
+    "params",
+    "threads",
+    "vars",
+    "argv",
+)  # of placeholders that mean something else
 
 
 class Merged:
@@ -91,10 +100,23 @@ def check_workspace_shape(document: Document, problems: Problems) -> None:
             )
         elif name == "defaults":
             _check_tables(document, (name,), value, problems)
+            _check_defaults(document, value, problems)
         elif name in WORKSPACE_TABLES:
             _check_keys(document, (name,), value, WORKSPACE_TABLES[name], problems)
         else:
             _check_names(document, (name,), value, "identifiers", problems)
+
+
+def _check_defaults(document: Document, defaults: Mapping[str, Any], problems: Problems) -> None:
+    """Hold against its rule what can be judged before an instance fills in its placeholders."""
+    named = ((kind, item) for kind in NAMED_TABLES if isinstance(defaults.get(kind), dict) for item in defaults[kind])
+    for keys in [*((name,) for name in TABLES if name in defaults), *named]:
+        table = TABLES.get(keys[0]) or NAMED_TABLES[keys[0]]
+        data: Any = defaults[keys[0]] if len(keys) == 1 else defaults[keys[0]][keys[1]]
+        for name, value in data.items() if isinstance(data, dict) else ():
+            key = table.keys.get(name)
+            if key and not key.items and not isinstance(value, dict) and "{" not in str(value):
+                parse_value(("defaults", *keys, name), value, key, document.at, problems)
 
 
 def _check_tables(
@@ -102,11 +124,11 @@ def _check_tables(
 ) -> None:
     for name, value in data.items():
         keys = (*prefix, name)
-        if name in ROOT_KEYS or name in extra:
-            if name in ROOT_KEYS:
-                _check_depth(document, keys, value, ROOT_KEYS[name], problems)
+        if name in extra:
             continue
-        if name not in TABLES and name not in NAMED_TABLES:
+        if name in ROOT_KEYS:
+            _check_depth(document, keys, value, ROOT_KEYS[name], problems)
+        elif name not in TABLES and name not in NAMED_TABLES:
             kind = f"table [{_title(keys)}]" if isinstance(value, dict) else f"key {show(name)}"
             problems.add(
                 document.at(keys), f"unknown {kind}{suggestion(name, [*TABLES, *NAMED_TABLES, *ROOT_KEYS, *extra])}"
@@ -163,6 +185,10 @@ def _check_names(document: Document, prefix: Keys, data: Mapping[str, Any], name
             problems.add(
                 document.at((*prefix, name)), f"name {show(name)} in [{_title(prefix)}] {IDENTIFIER_RULE}; rename it"
             )
+        elif not name.strip() or not name.isprintable():
+            problems.add(
+                document.at((*prefix, name)), f"name {show(name)} in [{_title(prefix)}] must be text; rename it"
+            )
 
 
 def _title(keys: Keys) -> str:
@@ -180,34 +206,36 @@ def parse_table(keys: Keys, data: Mapping[str, Any], table: Table, merged: Merge
     for name, value in data.items():
         key = table.keys[name]
         place = (*keys, name)
-        if key.items:
-            items = _flat(value) if key.items == "edits" else value.items()
-            pairs = [(item, parse_value((*place, item), part, key, merged, problems)) for item, part in items]
-            values[name] = tuple(pairs)
-        else:
-            values[name] = parse_value(place, value, key, merged, problems)
+        if key.items and value is not FAILED:
+            items = _flat(value) if key.items == "edits" else [((item,), part) for item, part in value.items()]
+            pairs = [(item, parse_value((*place, *item), part, key, merged.at, problems)) for item, part in items]
+            values[name] = tuple((".".join(item), part) for item, part in pairs if part is not FAILED)
+        elif value is not FAILED:
+            values[name] = parse_value(place, value, key, merged.at, problems)
     for name in table.required:
         if name not in data:
-            rule = table.keys[name].rule
+            rule = (
+                f"a table of names, each {table.keys[name].rule}" if table.keys[name].items else table.keys[name].rule
+            )
             problems.add(merged.at(keys), f"[{_title(keys)}] {name} is missing: it must be {rule}; add {name} = ...")
-    return values
+    return {name: value for name, value in values.items() if value is not FAILED}
 
 
-def parse_value(keys: Keys, value: object, key: Key, merged: Merged, problems: Problems) -> object:
-    """Parse one value, or report the rule that it breaks and return None."""
+def parse_value(keys: Keys, value: object, key: Key, at: Callable[[Keys], str], problems: Problems) -> object:
+    """Parse one value, or report the rule that it breaks and return `FAILED`."""
     try:
         return key.parse(value)
     except ValueError:
-        problems.add(merged.at(keys), f"{_place(keys)} must be {key.rule}, got {show(value)}; correct it")
-        return None
+        problems.add(at(keys), f"{_place(keys)} must be {key.rule}, got {show(value)}; correct it")
+        return FAILED
 
 
-def _flat(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, object]]:
-    """Join tables in [config.edit] to edit paths, so that an unquoted ``data_config.batch_size = 1`` means the same."""
-    pairs: list[tuple[str, object]] = []
+def _flat(data: Mapping[str, Any], prefix: Keys = ()) -> list[tuple[Keys, object]]:
+    """List the values of [config.edit] by path, so that an unquoted ``data_config.batch_size = 1`` means the same."""
+    pairs: list[tuple[Keys, object]] = []
     for name, value in data.items():
         if isinstance(value, dict):
-            pairs.extend(_flat(value, f"{prefix}{name}."))
+            pairs.extend(_flat(value, (*prefix, name)))
         else:
-            pairs.append((prefix + name, value))
+            pairs.append(((*prefix, name), value))
     return pairs

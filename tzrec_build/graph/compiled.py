@@ -109,7 +109,7 @@ def still_holds(workspace: Workspace, root: str, environment: Mapping[str, str])
         names = sorted(os.listdir(base))
     except OSError:
         return False
-    found += [path for name in names if name[0] != "." and os.path.isfile(path := f"{base}/{name}/pipeline.toml")]
+    found += [path for name in names if name[0] != "." and os.path.lexists(path := f"{base}/{name}/pipeline.toml")]
     if tuple(found) != workspace.files:
         return False
     if any(environment.get(name, "") != value for name, value in workspace.env):

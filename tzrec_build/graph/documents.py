@@ -43,19 +43,18 @@ class Problems:
     """Collects what is wrong, so that one run shows all of it; the same text is kept once."""
 
     def __init__(self) -> None:
+        self.reported = 0  # how often `add` was called, repetitions included
         self._wrong: dict[str, None] = {}
         self._not_built: dict[tuple[str, str], None] = {}
 
     def add(self, where: str, text: str) -> None:
         """Note that something is wrong; `where` is ``FILE:LINE``."""
+        self.reported += 1
         self._wrong.setdefault(f"{where}: {text}")
 
     def add_not_built(self, where: str, what: str) -> None:
         """Note that something right is not built yet."""
         self._not_built.setdefault((what, where))
-
-    def __len__(self) -> int:
-        return len(self._wrong)
 
     def raise_wrong(self) -> None:
         """Raise one ConfigError with a line for each thing that is wrong, if any is."""
@@ -123,7 +122,7 @@ def _syntax_error(name: str, text: str, error: Exception) -> tuple[str, str]:
     else:
         lines = text.split("\n")
         where = f"{name}:{len(lines)}:{len(lines[-1]) + 1}" if said.endswith("(at end of document)") else f"{name}:1"
-        said = said.replace("(at end of document)", "at the end of the file")
+        said = said.removesuffix(" (at end of document)")
     return where, said[:1].lower() + said[1:]
 
 

@@ -11,7 +11,7 @@ import glob
 import itertools
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from tzrec_build.errors import ConfigError, suggestion
@@ -20,6 +20,7 @@ from tzrec_build.graph.keys import NAME, NAME_RULE
 PLACEHOLDER = re.compile(r"\{(\{)?([A-Za-z_][A-Za-z0-9_.]*)([+-][0-9]+)?\}(?(1)\})")
 RANGE = re.compile(r"([0-9]+)\.\.([0-9]+)")
 MAX_INSTANCES = 10_000
+MAX_LABEL = 200  # characters; a folder's name may have 255 bytes
 DAY_FORMAT = "%Y%m%d"
 
 
@@ -175,7 +176,11 @@ def expand_product(values: Mapping[str, Sequence[Value]]) -> list[dict[str, Valu
     for column in values.values():
         count *= len(column)
     _check_count(count)
-    return [dict(zip(values, row, strict=True)) for row in itertools.product(*values.values())]
+    rows = [dict(zip(values, row, strict=True)) for row in itertools.product(*values.values())]
+    longest = max(map(instance_label, rows), key=len)
+    if len(longest) > MAX_LABEL:
+        raise ValueError(f"must give names of at most {MAX_LABEL} characters, got {longest!r}; use shorter values")
+    return rows
 
 
 def instance_label(bound: Mapping[str, Value]) -> str:
@@ -267,8 +272,8 @@ def _lookup(found: re.Match[str], names: Names) -> object:
     if name.startswith("vars.") and name[5:] in names.vars and not offset:
         return names.vars[name[5:]]
     known = names.known()
-    hint = suggestion(name, known) if known else "; there is no [each] and no [vars]"
-    raise ValueError(f"unknown placeholder {found[0]}{hint}, or write {{{found[0]}}} for these very characters")
+    hint = suggestion(name, known) if known else "; none is defined here"
+    raise ValueError(f"unknown placeholder {found[0]}{hint} (write {{{found[0]}}} for these very characters)")
 
 
 def expand_command(command: Sequence[str], values: Mapping[str, Sequence[str]], where: str) -> list[str]:
@@ -310,15 +315,12 @@ def _texts_of(found: re.Match[str], values: Mapping[str, Sequence[str]], where: 
     return values[name]
 
 
-Fill = Callable[[str], object]
-
-
-def fill_all(value: object, fill_text: Fill) -> object:
-    """Replace the placeholders in every text of a list or table; keys stay as they are."""
+def fill_all(value: object, names: Names) -> object:
+    """Replace the placeholders in every text of a list or table (see `fill`); keys stay as they are."""
     if isinstance(value, str):
-        return fill_text(value)
+        return fill(value, names)
     if isinstance(value, list):
-        return [fill_all(item, fill_text) for item in value]
+        return [fill_all(item, names) for item in value]
     if isinstance(value, dict):
-        return {key: fill_all(item, fill_text) for key, item in value.items()}
+        return {key: fill_all(item, names) for key, item in value.items()}
     return value

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tzrec_build.graph.check import Merged, Values, parse_table, parse_value
+from tzrec_build.graph.check import FAILED, Merged, Values, parse_table, parse_value
 from tzrec_build.graph.documents import Problems, show
-from tzrec_build.graph.expand import Names, Value, fill, fill_all, instance_label
+from tzrec_build.graph.expand import Names, Value, fill_all, instance_label
 from tzrec_build.graph.grammar import (
     BenchmarkSpec,
     ConfigSpec,
@@ -69,15 +69,17 @@ def parse_instance(
 ) -> Instance:
     """Fill in the placeholders of one instance and parse its values; what is wrong goes to `problems`."""
     instance = Instance(os.path.basename(folder), folder, merged, bound, True, {})
+    before = problems.reported
     for name, value in merged.data.items():
         if name in ROOT_KEYS:
-            instance.default = parse_value((name,), value, ROOT_KEYS[name], merged, problems) is True
+            instance.default = parse_value((name,), value, ROOT_KEYS[name], merged.at, problems) is True
         elif name in TABLES:
             _parse_one((name,), value, instance, variables, problems)
         elif name in NAMED_TABLES:
             for item, keys in value.items():
                 _parse_one((name, item), keys, instance, variables, problems)
-    _check_rules(instance, problems)
+    if problems.reported == before:  # else a value that was left out would look like a missing one
+        _check_rules(instance, problems)
     return instance
 
 
@@ -88,14 +90,11 @@ def _parse_one(
     for name, value in data.items():
         names = Names(instance.bound, variables, _late_names(keys, name, data))
 
-        def fill_text(text: str, place: Keys = (*keys, name), names: Names = names) -> object:
-            try:
-                return fill(text, names)
-            except ValueError as error:
-                problems.add(instance.merged.at(place), str(error))
-                return "unfilled"
-
-        filled[name] = fill_all(value, fill_text)
+        try:
+            filled[name] = fill_all(value, names)
+        except ValueError as error:
+            problems.add(instance.merged.at((*keys, name)), str(error))
+            filled[name] = FAILED
     instance.tables[keys] = parse_table(keys, filled, table_of(keys), instance.merged, problems)
 
 
@@ -106,7 +105,7 @@ def _late_names(keys: Keys, name: str, data: Mapping[str, Any]) -> frozenset[str
     if (keys[0], name) != ("step", "command"):
         return frozenset()
     parts = [(kind, data.get(kind, {})) for kind in ("inputs", "outputs", "params")]
-    return frozenset({"threads"}) | {f"{kind}.{item}" for kind, items in parts for item in items}
+    return frozenset({"threads", "out"}) | {f"{kind}.{item}" for kind, items in parts for item in items}
 
 
 def _check_rules(instance: Instance, problems: Problems) -> None:
@@ -121,14 +120,17 @@ def _check_rules(instance: Instance, problems: Problems) -> None:
 def _check_config(instance: Instance, problems: Problems) -> None:
     merged, config = instance.merged, instance.tables.get(("config",))
     if config is None:
-        for keys in instance.tables:
-            is_needed = table_of(keys).needs_config or (keys == ("index",) and "input" not in instance.tables[keys])
-            if is_needed and merged.own.has(keys):
+        own = [keys for keys in instance.tables if merged.own.has(keys)]
+        for keys in own:
+            if table_of(keys).needs_config or (keys == ("index",) and "input" not in instance.tables[keys]):
                 title = ".".join(keys)
                 problems.add(merged.at(keys), f'[{title}] needs [config] path; add [config] with path = "NAME.config"')
-        if not instance.names_of("step") and ("index",) not in instance.tables and not problems:
+        if not own:
             problems.add(merged.own.at(()), "nothing to build: needs [config] with a path, or a [step.NAME]; add one")
         return
+    paths = [path for path, _ in config.get("edit", ())]
+    for path in {path: None for path in paths if paths.count(path) > 1}:
+        problems.add(merged.at(("config", "edit", path)), f"[config.edit] {path!r} is set twice; remove one")
     if ("path" in config) == ("easyrec" in config):
         got = "both" if "path" in config else "neither"
         problems.add(merged.at(("config",)), f"[config] must have either path or easyrec, got {got}; keep one")

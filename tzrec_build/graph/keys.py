@@ -29,8 +29,8 @@ from tzrec_build.graph.grammar import (
     TrainSpec,
 )
 
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-NAME_RULE = "must be letters, digits, '_', '.', '-' and not begin with '.' or '-'"
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")  # part of task names and of folder names
+NAME_RULE = "must be at most 100 letters, digits, '_', '.', '-' and not begin with '.' or '-'"
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 IDENTIFIER_RULE = "must be letters, digits, '_' and not begin with a digit"
 MAX_INT = 2**31 - 1

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tzrec_build.errors import suggestion
 from tzrec_build.graph.documents import Problems
-from tzrec_build.graph.expand import instance_label
+from tzrec_build.graph.expand import Value, instance_label
 from tzrec_build.graph.instance import Instance, table_of
 from tzrec_build.graph.not_built import URLS_BUILT
 from tzrec_build.graph.positions import Keys
@@ -131,6 +131,7 @@ class References:
             self._bases.setdefault(instance.base_name, []).append(instance)
         self._workspace_folder = os.path.realpath(workspace_folder)
         self._problems = problems
+        self._columns: dict[tuple[str, str], list[Value]] = {}
         self._edges: dict[Node, list[Edge]] = {}
 
     def resolve(self) -> None:
@@ -193,7 +194,11 @@ class References:
         artifact, variable, back, path = found.groups()
         if variable not in instance.bound:
             raise ValueError(f"{text!r} names {variable!r}, which is not in [each]{_hint(variable, instance.bound)}")
-        column = list(dict.fromkeys(other.bound[variable] for other in self._bases[instance.base_name]))
+        place = (instance.base_name, variable)
+        if place not in self._columns:
+            values = (other.bound[variable] for other in self._bases[instance.base_name])
+            self._columns[place] = list(dict.fromkeys(values))
+        column = self._columns[place]
         position = column.index(instance.bound[variable]) - int(back)
         if position < 0:
             return ""
@@ -224,10 +229,15 @@ class References:
         """Choose the instance of another pipeline that has our values in every variable that both have."""
         if base == instance.base_name:
             return instance.name
+        variables = self._bases[base][0].bound
+        same = {name: instance.bound[name] for name in variables if name in instance.bound}
+        name = f"{base}:{instance_label(same)}" if variables else base
+        if len(same) == len(variables) and name in self._by_name:
+            return name
         fitting = [
             other.name
             for other in self._bases[base]
-            if all(instance.bound.get(name, value).text == value.text for name, value in other.bound.items())
+            if all(instance.bound.get(name, value).label == value.label for name, value in other.bound.items())
         ]
         if len(fitting) == 1:
             return fitting[0]
@@ -327,4 +337,4 @@ def _made(instance: Instance) -> list[str]:
 
 
 def _hint(name: str, known: Collection[str]) -> str:
-    return suggestion(name, known) if known else "; there is no [each]"
+    return suggestion(name, known) if known else "; none is defined here"

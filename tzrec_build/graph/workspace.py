@@ -16,7 +16,6 @@ from tzrec_build.graph.expand import (
     Value,
     expand_product,
     expand_values,
-    fill,
     fill_all,
 )
 from tzrec_build.graph.grammar import CacheSpec, Workspace
@@ -79,7 +78,7 @@ def pipeline_folders(root: str) -> list[str]:
         raise ConfigError(
             f"{base}: cannot be read: {error.strerror}; make it, with a folder for each pipeline"
         ) from None
-    return [name for name in names if name[0] != "." and os.path.isfile(f"{base}/{name}/{PIPELINE_FILE}")]
+    return [name for name in names if name[0] != "." and os.path.lexists(f"{base}/{name}/{PIPELINE_FILE}")]
 
 
 class _Loader:
@@ -102,6 +101,7 @@ class _Loader:
         documents = self._read_pipelines(folders)
         self.problems.raise_wrong()
         resources, cache = self._parse_workspace(shared)
+        self.problems.raise_wrong()
         instances = [
             instance
             for name, document in zip(folders, documents, strict=True)
@@ -172,7 +172,7 @@ class _Loader:
         parsed: dict[str, dict[str, Any]] = {"resources": {}, "vars": {}}
         for table, key in tables.items():
             for name, value in document.data.get(table, {}).items():
-                parsed[table][name] = parse_value((table, name), value, key, merged, self.problems)
+                parsed[table][name] = parse_value((table, name), value, key, document.at, self.problems)
                 if table == "vars" and isinstance(value, str) and PLACEHOLDER.search(value):
                     where = document.at((table, name))
                     self.problems.add(
@@ -193,14 +193,13 @@ class _Loader:
         values: dict[str, Sequence[Value]] = {}
         variables = {name: list(value) if isinstance(value, tuple) else value for name, value in self.vars.items()}
         names = Names({}, variables)
-        before = len(self.problems)
+        before = self.problems.reported
         for name, rule in merged.own.data.get("each", {}).items():
             try:
-                filled = fill_all(rule, lambda text: fill(text, names))
-                values[name] = expand_values(filled, folder, self.around)
+                values[name] = expand_values(fill_all(rule, names), folder, self.around)
             except ValueError as error:
                 self.problems.add(merged.own.at(("each", name)), f"[each] {name}: {error}")
-        if len(self.problems) > before:
+        if self.problems.reported > before:
             return []
         try:
             rows = expand_product(values)
