@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from tzrec_build.data.batch import Batch
 from tzrec_build.data.options import ReaderOptions, csv_options
+from tzrec_build.data.paths import find_files, table_kind
 from tzrec_build.data.readers import TableReader, open_table
 from tzrec_build.data.row_errors import ColumnError
 from tzrec_build.data.sampler import NegativeSampler, load_item_table
@@ -83,7 +84,7 @@ class BatchLoader:
         item_columns = (config.negative_sampler.item_id_field,) if sampled else ()
         needed = BatchBuilder(features, labels, weights).columns + item_columns
         reserved, read = _resolve_reserved(self._options.reserved_columns, needed)
-        self._reader = open_table(input_path, read, _reader_options(config, self._options))
+        self._reader = open_table(input_path, read, _reader_options(config, input_path, self._options))
         if ALL_COLUMNS in self._options.reserved_columns:
             _check_present(needed, self._reader, input_path)
             reserved = tuple(self._reader.types)
@@ -132,7 +133,7 @@ def _check_supported(config: data_pb2.DataConfig) -> None:
         raise NotSupportedError(f"data_config.{sampler}", "data_config")
 
 
-def _reader_options(config: data_pb2.DataConfig, options: LoaderOptions) -> ReaderOptions:
+def _reader_options(config: data_pb2.DataConfig, input_path: str, options: LoaderOptions) -> ReaderOptions:
     training = options.mode == "train"
     batch_size = config.batch_size
     if not training and config.HasField("eval_batch_size"):
@@ -150,7 +151,9 @@ def _reader_options(config: data_pb2.DataConfig, options: LoaderOptions) -> Read
         world_size=options.world_size,
     )
     # The files decide, not dataset_type: a config made for ODPS trains on a Parquet copy of its table unchanged.
-    return replace(base, csv=csv_options(config))
+    if table_kind(find_files(input_path)) == "csv":
+        return replace(base, csv=csv_options(config))
+    return base
 
 
 def _resolve_reserved(reserved: tuple[str, ...], needed: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
