@@ -84,5 +84,5 @@ def test_bad_labels(column: pa.Array, message: str) -> None:
 def test_bad_weights() -> None:
     with pytest.raises(ColumnError, match="column 'w': a sample weight must be a float column, got int64"):
         weight_tensor("w", pa.array([1]))
-    with pytest.raises(ColumnError, match="row 0 .*a sample weight must not be null"):
+    with pytest.raises(ColumnError, match=r"row 0 .*a sample weight must not be null"):
         weight_tensor("w", pa.array([None], pa.float32()))

@@ -28,7 +28,9 @@ def test_one_name_twice() -> None:
 
 def test_types_that_are_not_built() -> None:
     text = 'feature_configs { lookup_feature { feature_name: "l" map: "user:m" key: "item:k" } }'
-    with pytest.raises(NotSupportedError, match=r"not supported yet: lookup_feature in feature 'l' \(feature_configs\[0\]"):
+    with pytest.raises(
+        NotSupportedError, match=r"not supported yet: lookup_feature in feature 'l' \(feature_configs\[0\]"
+    ):
         features(text)
     with pytest.raises(ConfigError, match=r"feature_configs\[0\]: must hold one feature"):
         features("feature_configs {}")

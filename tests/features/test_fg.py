@@ -18,7 +18,9 @@ def one(text: str) -> str:
 
 
 def test_id_feature() -> None:
-    assert one('id_feature { feature_name: "brand" expression: "item:brand" embedding_dim: 4 hash_bucket_size: 5000 }') == (
+    assert one(
+        'id_feature { feature_name: "brand" expression: "item:brand" embedding_dim: 4 hash_bucket_size: 5000 }'
+    ) == (
         '[{"feature_type": "id_feature", "feature_name": "brand", "default_value": "", "expression": "item:brand", '
         '"value_type": "string", "need_prefix": false, "hash_bucket_size": 5000, "value_dim": 0}]'
     )
@@ -57,8 +59,12 @@ def test_raw_feature() -> None:
         '[{"feature_type": "raw_feature", "feature_name": "price", "default_value": "0", "expression": "item:price", '
         '"value_type": "float", "normalizer": "method=log10", "boundaries": [1.0, 2.0, 3.0]}]'
     )
-    vector = one('raw_feature { feature_name: "v" expression: "item:v" separator: "," value_dim: 3 boundaries: 0.1 embedding_dim: 4 }')
-    assert vector.endswith('"value_type": "float", "separator": ",", "value_dim": 3, "boundaries": [0.10000000149011612]}]')
+    vector = one(
+        'raw_feature { feature_name: "v" expression: "item:v" separator: "," value_dim: 3 boundaries: 0.1 embedding_dim: 4 }'
+    )
+    assert vector.endswith(
+        '"value_type": "float", "separator": ",", "value_dim": 3, "boundaries": [0.10000000149011612]}]'
+    )
 
 
 def test_combo_feature() -> None:
@@ -111,9 +117,19 @@ def test_blocks_of_one_name_merge_at_the_first() -> None:
 
 
 def test_remove_bucketizer() -> None:
-    text = 'feature_configs { id_feature { feature_name: "b" expression: "item:b" embedding_dim: 4 hash_bucket_size: 5 } }'
+    text = (
+        'feature_configs { id_feature { feature_name: "b" expression: "item:b" embedding_dim: 4 hash_bucket_size: 5 } }'
+    )
     keys = list(fg_json(features(text), remove_bucketizer=True)["features"][0])
-    assert keys == ["feature_type", "feature_name", "default_value", "expression", "value_type", "need_prefix", "value_dim"]
+    assert keys == [
+        "feature_type",
+        "feature_name",
+        "default_value",
+        "expression",
+        "value_type",
+        "need_prefix",
+        "value_dim",
+    ]
 
 
 def test_assets_are_named_by_content(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_encoded_sequences_are_only_parsed() -> None:
     dense = flat_raw("value_dim: 2", "FG_NONE")
     assert encode(dense, s=[[1.0, 2.0, 3.0, 4.0], []]).values.tolist() == [[1.0, 2.0], [3.0, 4.0]]
     assert encode(dense, s=["1\x032;3\x034"]).lengths.tolist() == [2]
-    with pytest.raises(ColumnError, match="row 1 .*must hold a multiple of value_dim 2 numbers, got 3"):
+    with pytest.raises(ColumnError, match=r"row 1 .*must hold a multiple of value_dim 2 numbers, got 3"):
         encode(dense, s=[[1.0, 2.0], [1.0, 2.0, 3.0]])
 
 

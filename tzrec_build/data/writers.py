@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -92,10 +93,15 @@ class TableWriter:
 
     def abort(self) -> None:
         """Forget everything that was written."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-            self._temporary.unlink(missing_ok=True)
+        if self._file is None:
+            return
+        if self._sink is not None:
+            # Arrow's writer would write its footer when it is collected, into the file that is closed by then
+            with contextlib.suppress(pa.ArrowException, OSError, ValueError):
+                self._sink.close()
+        self._file.close()
+        self._file = None
+        self._temporary.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self
