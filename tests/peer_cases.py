@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,4 +33,9 @@ def state_names(name: str) -> dict[str, Any]:
     path = SHARED / "reference" / "state-names.json"
     if not path.is_file():
         pytest.skip(f"{path} is not here")
-    return dict(json.loads(path.read_text())[name])
+    return dict(_all_state_names(path)[name])
+
+
+@cache
+def _all_state_names(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text()))

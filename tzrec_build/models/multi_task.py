@@ -30,6 +30,8 @@ class MultiTaskModel(RankModel):
 
     def __init__(self, context: ModelContext, towers: Sequence[Tower], where: str) -> None:
         super().__init__(context)
+        if context.config.use_pareto_loss_weight:
+            raise NotSupportedError("use_pareto_loss_weight", "model_config")
         self._input_group = context.first_group(where).group_name
         if context.first_group(where).group_type != 0:
             raise ConfigError(
@@ -63,8 +65,6 @@ class MultiTaskModel(RankModel):
 
 
 def _task_head(context: ModelContext, tower: Tower, where: str) -> TaskHead:
-    if tower.pareto_min_loss_weight or context.config.use_pareto_loss_weight:
-        raise NotSupportedError("Pareto loss weights", where)
     return TaskHead(
         suffix=f"_{tower.tower_name}",
         num_class=tower.num_class,

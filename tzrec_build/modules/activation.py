@@ -56,9 +56,9 @@ def build_activation(text: str, num_features: int, where: str) -> nn.Module | No
         return Dice(num_features)
     known = _activation_classes()
     if name not in known:
-        raise ConfigError(
-            f"{where}: activation must be Dice or a class of torch.nn, got {text!r}{suggestion(name, known)}"
-        )
+        same = [item for item in known if item.lower() == name.lower()]  # ReLU and Relu are too far apart for difflib
+        hint = suggestion(same[0], same) if same else suggestion(name, known)
+        raise ConfigError(f"{where}: activation must be Dice or a class of torch.nn, got {text!r}{hint}")
     try:
         return known[name](**kwargs)
     except TypeError as err:
