@@ -55,7 +55,11 @@ top_k = 20
 def retrieval_tables(data: Path) -> None:
     """Items once each, and users with one clicked item, from the evaluation table."""
     table = pq.read_table(data / "eval.parquet")
-    first = pa.table({"id": table["adgroup_id"], "row": pa.array(range(len(table)))}).group_by("id").aggregate([("row", "min")])
+    first = (
+        pa.table({"id": table["adgroup_id"], "row": pa.array(range(len(table)))})
+        .group_by("id")
+        .aggregate([("row", "min")])
+    )
     pq.write_table(table.take(first["row_min"].combine_chunks()), data / "items.parquet")
     users = table.slice(0, 50)
     ids = pc.cast(users["adgroup_id"].combine_chunks(), pa.int64())
@@ -154,7 +158,7 @@ def edited(roads, tmp_path) -> Project:
 def test_another_topk_prunes_and_trains_again_but_does_not_select_again(edited):
     path = edited.path("multi_tower_taobao/pipeline.toml")
     path.write_text(path.read_text().replace("topk = 5", "topk = 4"))
-    expected = "prune final_config fg train pick evaluate benchmark_run benchmark page".split()
+    expected = ["prune", "final_config", "fg", "train", "pick", "evaluate", "benchmark_run", "benchmark", "page"]
     ran = edited.doit().ran
     assert {name.split(":")[0] for name in ran} == set(expected)
     assert {name.split(":")[1] for name in ran} == {"multi_tower_taobao"}

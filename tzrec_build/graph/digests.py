@@ -135,10 +135,7 @@ def expand(base: str, pattern: str, skip: str = "") -> list[str]:
     An empty list means that nothing is there.
     """
     path = os.path.join(base, pattern)
-    if is_glob(pattern):
-        hits = sorted(glob.glob(path, recursive=True))
-    else:
-        hits = [path] if os.path.exists(path) else []
+    hits = sorted(glob.glob(path if is_glob(pattern) else glob.escape(path), recursive=True))
     files: list[str] = []
     for hit in hits:
         files += [os.path.join(hit, name) for name in walk(hit, skip)] if os.path.isdir(hit) else [hit]

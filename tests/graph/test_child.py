@@ -1,0 +1,74 @@
+"""Child processes: log, environment, failures, time limit, no survivors."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+import pytest
+
+from tzrec_build.errors import BuildError
+from tzrec_build.graph import child
+
+
+def command(tmp_path, code: str, **changes) -> child.Command:
+    env = child.environment((), 1, str(tmp_path))
+    base = {"argv": (sys.executable, "-c", code), "cwd": str(tmp_path), "env": env, "log_path": str(tmp_path / "w/log")}
+    return child.Command(**{**base, **changes})
+
+
+def test_lines_reach_the_log_and_the_console(tmp_path):
+    lines = []
+    child.run(command(tmp_path, "import sys; print('one'); print('two', file=sys.stderr)"), lines.append)
+    assert lines == ["one", "two"]
+    assert (tmp_path / "w/log").read_text() == "one\ntwo\n"
+
+
+def test_the_environment_is_a_fixed_list(tmp_path, monkeypatch):
+    monkeypatch.setenv("SECRET", "1")
+    monkeypatch.setenv("WANTED", "2")
+    env = child.environment(("WANTED",), 3, "/somewhere")
+    assert "SECRET" not in env
+    assert env["WANTED"] == "2"
+    assert env["OMP_NUM_THREADS"] == "3"
+    assert env["PYTHONHASHSEED"] == "0"
+    assert set(env) <= {*child.PASSED, "WANTED", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
+                        "PYTHONHASHSEED", "PYTHONUNBUFFERED", "PYTHONPATH", "OMP_WAIT_POLICY", "MPLBACKEND"}  # fmt: skip
+
+
+def test_a_failure_shows_the_end_of_the_log(tmp_path):
+    with pytest.raises(BuildError) as error:
+        child.run(command(tmp_path, "for i in range(50): print('line', i)\nraise SystemExit(7)"), lambda _line: None)
+    text = str(error.value)
+    assert text.startswith("failed with exit code 7; the end of its log (")
+    assert "    line 49" in text
+    assert "line 29\n" not in text
+
+
+def test_death_by_a_signal_is_named(tmp_path):
+    with pytest.raises(BuildError, match="ended by signal SIGKILL"):
+        child.run(command(tmp_path, "import os; os.kill(os.getpid(), 9)"), lambda _line: None)
+
+
+def test_a_program_that_is_not_there_is_an_error_with_a_remedy(tmp_path):
+    with pytest.raises(BuildError, match="no-such-program: cannot be started .*is it installed"):
+        child.run(command(tmp_path, "", argv=("no-such-program",)), lambda _line: None)
+
+
+def test_a_time_limit_ends_the_whole_group(tmp_path):
+    code = "import os, subprocess, time\nsubprocess.Popen(['sleep', '100'])\nprint(os.getpid(), flush=True)\ntime.sleep(100)"
+    lines = []
+    with pytest.raises(BuildError, match="ran longer than 1 s"):
+        child.run(command(tmp_path, code, timeout_s=1.0), lines.append)
+    assert gone(int(lines[0]))
+
+
+def gone(group: int) -> bool:
+    for _ in range(500):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.01)
+    return False

@@ -1,0 +1,79 @@
+"""Swap, promises and locks."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from tzrec_build.errors import BuildError
+from tzrec_build.graph import publish
+from tzrec_build.graph.spec import TaskSpec
+
+
+def spec(folder, outputs=()):
+    return TaskSpec("train:p", "", str(folder), "build/train", (), "", (), outputs=outputs)
+
+
+def made(folder, task, text: str) -> str:
+    out = publish.fresh_out(task, publish.work_folder(task, "k" * 64))
+    with open(f"{out}/model", "w") as file:
+        file.write(text)
+    return out
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+def test_an_artifact_is_replaced_whole(tmp_path, monkeypatch, exchange):
+    if not exchange:
+        monkeypatch.setattr(publish, "_exchange", lambda _one, _other: False)
+    task = spec(tmp_path)
+    publish.swap(task, made(tmp_path, task, "one"))
+    (tmp_path / "build/train/extra").write_text("old")
+    publish.swap(task, made(tmp_path, task, "two"))
+    assert [path.name for path in (tmp_path / "build/train").iterdir()] == ["model"]
+    assert (tmp_path / "build/train/model").read_text() == "two"
+    publish.drop_work(task, publish.work_folder(task, "k" * 64))
+    assert [path.name for path in (tmp_path / "build").iterdir()] == ["train"]
+
+
+def test_a_file_in_the_place_of_the_artifact_is_replaced(tmp_path):
+    task = spec(tmp_path)
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build/train").write_text("in the way")
+    publish.swap(task, made(tmp_path, task, "one"))
+    assert (tmp_path / "build/train/model").read_text() == "one"
+
+
+def test_work_starts_empty(tmp_path):
+    task = spec(tmp_path)
+    made(tmp_path, task, "left over")
+    assert not list((tmp_path / publish.work_folder(task, "k" * 64) / "out").joinpath().glob("nothing"))
+    out = publish.fresh_out(task, publish.work_folder(task, "k" * 64))
+    assert publish.walk(out) == []
+
+
+def test_promises_are_names_or_globs_at_the_top(tmp_path):
+    task = spec(tmp_path, (("ckpt", "model.ckpt-*"), ("config", "pipeline.config")))
+    out = tmp_path / "out"
+    (out / "model.ckpt-7/model").mkdir(parents=True)
+    (out / "model.ckpt-7/model/x").write_text("")
+    with pytest.raises(BuildError, match=r"made no 'pipeline\.config'"):
+        publish.check_promised(task, str(out))
+    (out / "pipeline.config").write_text("")
+    publish.check_promised(task, str(out))
+
+
+def test_a_lock_waits_for_its_holder(tmp_path):
+    order, waiting = [], threading.Event()
+
+    def second():
+        with publish.task_lock(str(tmp_path), "train:p", lambda _line: waiting.set()):
+            order.append("second")
+
+    with publish.task_lock(str(tmp_path), "train:p"):
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert waiting.wait(10)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]
