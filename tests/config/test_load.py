@@ -2,8 +2,8 @@ import json
 
 import pytest
 from google.protobuf import json_format
-from tests.config.texts import CONFIGS, GOOD
 
+from tests.config.texts import CONFIGS, GOOD
 from tzrec_build.config.load import canonical_text, load_pipeline_config, parse_pipeline_config, save_pipeline_config
 from tzrec_build.errors import ConfigError
 from tzrec_build.protos.tzrec import data_pb2
@@ -66,21 +66,36 @@ def test_a_text_error_names_place_and_nearest_name_and_points_at_it(text, place,
 
 
 def test_the_caret_stands_under_the_column():
-    assert message_of("data_config {\n  fg_mode: FG_DOG\n}").split("\n")[1:] == ["    fg_mode: FG_DOG", "             ^"]
+    assert message_of("data_config {\n  fg_mode: FG_DOG\n}").split("\n")[1:] == [
+        "    fg_mode: FG_DOG",
+        "             ^",
+    ]
 
 
 @pytest.mark.parametrize(
     ("text", "start", "words"),
     [
-        ('{"data_config": {"batchsize": 3}}', "x.json:1:18: ", "DataConfig has no field 'batchsize'; did you mean 'batch_size'?"),
+        (
+            '{"data_config": {"batchsize": 3}}',
+            "x.json:1:18: ",
+            "DataConfig has no field 'batchsize'; did you mean 'batch_size'?",
+        ),
         ('{"modelDir":\n 4}', "x.json:1:2: ", "model_dir has a value of the wrong type, got 4"),
         ('{"data_config": []}', "x.json:1:2: ", "DataConfig must be an object, got list; write {...}"),
         ('{"feature_configs": {}}', "x.json:1:2: ", "feature_configs must be a list, got dict; write [...]"),
         ('{"feature_configs":[{},\n{"idFeature":{"x":3}}]}', "x.json:2:15: ", "IdFeature has no field 'x'"),
-        ('{"model_config": {"deepfm":{}, "dlrm":{}}}', "x.json:1:32: ", "ModelConfig.model holds one member, got 'deepfm' and 'dlrm'"),
+        (
+            '{"model_config": {"deepfm":{}, "dlrm":{}}}',
+            "x.json:1:32: ",
+            "ModelConfig.model holds one member, got 'deepfm' and 'dlrm'",
+        ),
         ('{"a":', "x.json:1:6: ", "this is no JSON, expecting value"),
         ("[1]", "x.json:1:1: ", "a config must be a JSON object, got list"),
-        ('{"model_dir": "a", "model_dir": "b"}', "x.json: ", "each key may stand once in an object, got 'model_dir' twice"),
+        (
+            '{"model_dir": "a", "model_dir": "b"}',
+            "x.json: ",
+            "each key may stand once in an object, got 'model_dir' twice",
+        ),
     ],
 )
 def test_a_json_error_names_place_and_nearest_name(text, start, words):
@@ -139,12 +154,16 @@ def test_an_encoded_feature_needs_no_expression_and_paths_may_come_from_flags():
 
 
 def test_a_required_field_with_a_default_may_be_left_out():
-    group = parse_pipeline_config('model_config { feature_groups { group_name: "g" } }', "x.config").model_config.feature_groups[0]
+    group = parse_pipeline_config(
+        'model_config { feature_groups { group_name: "g" } }', "x.config"
+    ).model_config.feature_groups[0]
     assert group.group_type == 0
 
 
 def test_an_unreadable_file_is_one_message(tmp_path):
-    with pytest.raises(ConfigError, match=r"nope\.config: cannot read this config, No such file or directory; give the path"):
+    with pytest.raises(
+        ConfigError, match=r"nope\.config: cannot read this config, No such file or directory; give the path"
+    ):
         load_pipeline_config(tmp_path / "nope.config")
     (tmp_path / "bin.config").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match=r"bin\.config: a config must be UTF-8 text"):

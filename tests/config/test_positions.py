@@ -2,8 +2,8 @@ import json
 
 import pytest
 from google.protobuf import json_format
-from tests.config.texts import CONFIGS, GOOD
 
+from tests.config.texts import CONFIGS, GOOD
 from tzrec_build.config.load import parse_pipeline_config
 from tzrec_build.config.positions import line_of, positions
 from tzrec_build.config.walk import walk_fields
@@ -39,7 +39,7 @@ def test_a_field_that_is_not_there_has_the_line_of_its_parent():
     [
         "a: 1\nb < c: 'x' 'y'\n >\nd { e: 2 }",
         "a: 1\nb: { c: 'x'\n'y' }\nd: { e: 2 }",
-        "a: -1.5e3; # b { d {\nb {\nc: \"}'\\\" {\" },\nd { e: inf }",
+        'a: -1.5e3; # b { d {\nb {\nc: "}\'\\" {" },\nd { e: inf }',
     ],
 )
 def test_other_spellings_of_textproto_are_followed(text):

@@ -1,3 +1,4 @@
+import itertools
 import json
 from pathlib import Path
 
@@ -48,7 +49,9 @@ def field_facts(field):
 
 
 def same_default(ours, theirs):
-    return ours == theirs or (isinstance(ours, (int, float)) and ours == pytest.approx(float(theirs), rel=1e-6, abs=1e-13))
+    return ours == theirs or (
+        isinstance(ours, (int, float)) and ours == pytest.approx(float(theirs), rel=1e-6, abs=1e-13)
+    )
 
 
 def enum_facts(enum):
@@ -61,7 +64,9 @@ def test_each_proto_file_has_the_messages_fields_and_enums_of_the_facts(name):
     assert found.package == facts["package"]
     assert set(found.message_types_by_name) == set(facts["messages"])
     assert {key: enum_facts(enum) for key, enum in found.enum_types_by_name.items()} == facts["enums"]
-    assert sorted(file.name for file in found.dependencies) == sorted(i.replace(PREFIX, LOCAL) for i in facts["imports"])
+    assert sorted(file.name for file in found.dependencies) == sorted(
+        i.replace(PREFIX, LOCAL) for i in facts["imports"]
+    )
     for message, wanted in facts["messages"].items():
         descriptor = found.message_types_by_name[message]
         assert list(map(field_key, descriptor.fields)) == [f[:4] for f in wanted["fields"]], message
@@ -99,6 +104,6 @@ def test_the_facts_cover_all_of_the_schema():
 def test_every_message_of_the_sources_has_a_comment():
     for path in (Path(__file__).parents[2] / "protos" / "tzrec").rglob("*.proto"):
         lines = path.read_text().splitlines()
-        for before, line in zip(lines, lines[1:], strict=False):
+        for before, line in itertools.pairwise(lines):
             if line.startswith(("message ", "enum ")):
                 assert before.startswith("//"), f"{path.name}: {line}"

@@ -18,8 +18,9 @@ from tzrec_build.config.walk import walk_messages
 from tzrec_build.errors import ConfigError, suggestion
 from tzrec_build.protos.tzrec.pipeline_pb2 import EasyRecConfig
 
-# Written into every projected file. Raise it when a default in the schema or a table below changes: an old file, in which such
-# a field was left out, would otherwise still look fresh. A golden test over all defaults forces this.
+# Written into every projected file. Raise it when a default in the schema changes: the text of a file that leaves the field out
+# would stay the same while its meaning changes. A golden test over all defaults forces this. (A change of the tables below
+# changes the text itself.)
 PROJECTION_VERSION = 1
 
 Purpose = Literal["select", "train", "eval", "predict", "fg", "export", "index"]

@@ -1,0 +1,144 @@
+import pytest
+
+from tests.config.texts import CONFIGS, GOOD
+from tzrec_build.config.edit import edit_config
+from tzrec_build.config.lint import lint
+from tzrec_build.config.load import load_pipeline_config, parse_pipeline_config
+from tzrec_build.config.problems import located, raise_problems
+from tzrec_build.errors import ConfigError
+
+TASK = '{ expert_mlp { hidden_units: 4 } task_towers { tower_name: "t" label_name: "clk" losses { binary_cross_entropy {} } } }'
+ENCODER = """{ group_name: "user" feature_names: "a" sequence_groups { group_name: "s" feature_names: "b" }
+               sequence_encoders { pooling_encoder { input: "s" } } }"""
+
+CONSEQUENCES = {  # the old name is gone as well
+    "no-feature": ("unknown-feature",),
+    "duplicate-feature": ("unknown-feature",),
+    "duplicate-group": ("unknown-group",),
+}
+
+
+def findings(edits):
+    problems = lint(edit_config(parse_pipeline_config(GOOD, "x.config"), edits))
+    return [(problem.rule, problem.text) for problem in problems]
+
+
+def test_good_configs_have_no_findings():
+    assert findings({}) == []
+    for path in CONFIGS:
+        assert lint(load_pipeline_config(path)) == []
+
+
+@pytest.mark.parametrize(
+    ("edits", "rule", "words"),
+    [
+        ({"model_config": "{}"}, "no-model", "model_config must choose a model, got none"),
+        ({"feature_configs[0]": "{}"}, "no-feature", "feature_configs must hold a feature"),
+        (
+            {"feature_configs[0].id_feature.feature_name": "b"},
+            "duplicate-feature",
+            "feature 'b' must be configured once",
+        ),
+        (
+            {"model_config.feature_groups[0].group_name": "item"},
+            "duplicate-group",
+            "feature group 'item' must be configured once",
+        ),
+        (
+            {"model_config.feature_groups[1].feature_names[0]": "bb"},
+            "unknown-feature",
+            "group 'item' must name configured features, got 'bb'; did you mean 'b'?",
+        ),
+        (
+            {"model_config.multi_tower.towers[0].input": "usr"},
+            "unknown-group",
+            "a tower's input must name a feature group, got 'usr'; did you mean 'user'?",
+        ),
+        (
+            {"model_config.feature_groups[0]": ENCODER.replace('input: "s"', 'input: "x"')},
+            "unknown-sequence-group",
+            "an encoder's input must name a sequence group of 'user', got 'x'",
+        ),
+        (
+            {"model_config.feature_groups[0].sequence_encoders": "{}"},
+            "no-encoder",
+            "sequence_encoders must choose an encoder",
+        ),
+        ({"data_config.label_fields": []}, "no-label", "label_fields must name the label column, got none"),
+        (
+            {"model_config.mmoe": TASK.replace('"clk"', '"clik"')},
+            "unknown-label",
+            "label_name must be one of data_config.label_fields, got 'clik'; did you mean 'clk'?",
+        ),
+        (
+            {"model_config.mmoe": TASK, "model_config.mmoe.task_towers[0].sample_weight_name": "w"},
+            "unknown-label",
+            "sample_weight_name must be one of data_config.sample_weight_fields, got 'w'",
+        ),
+        ({"model_config.losses": []}, "no-loss", "a model or task must have a loss, got none"),
+        ({"model_config.num_class": 2}, "loss-num-class", "binary_cross_entropy needs num_class 1, got 2"),
+        (
+            {"model_config.losses": "softmax_cross_entropy {}"},
+            "loss-num-class",
+            "softmax_cross_entropy needs num_class 2 or more, got 1",
+        ),
+        (
+            {
+                "model_config.dssm": '{user_tower {input: "user"} item_tower {input: "item"} output_dim: 4}',
+            },
+            "match-loss",
+            "a match model must have exactly the loss softmax_cross_entropy, got ['binary_cross_entropy']",
+        ),
+        (
+            {"feature_configs[0].id_feature": '{feature_name: "a" expression: "user:a" embedding_dim: 4}'},
+            "no-bucketizer",
+            "id_feature 'a' must say how many ids there are",
+        ),
+    ],
+)
+def test_each_rule_finds_its_mistake_and_only_that(edits, rule, words):
+    if "model_config.mmoe" in edits or "model_config.dssm" in edits:
+        edits = {"model_config.losses": edits.get("model_config.losses", "binary_cross_entropy {}")} | edits
+    found = findings(edits)
+    assert [name for name, _ in found if name not in CONSEQUENCES.get(rule, ())] == [rule]
+    assert words in found[0][1]
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [
+        {"model_config.mmoe": TASK, "model_config.losses": []},
+        {"model_config.num_class": 3, "model_config.losses": "softmax_cross_entropy {}"},
+        {"model_config.feature_groups[0]": ENCODER},
+        {"feature_configs[0].id_feature": '{feature_name: "a" expression: "user:a" embedding_dim: 4 vocab_list: "x"}'},
+    ],
+)
+def test_near_misses_are_clean(edits):
+    assert findings(edits) == []
+
+
+def test_members_of_a_block_are_known_by_their_full_names():
+    block = """feature_configs { sequence_feature { sequence_name: "s" sequence_length: 5 features {
+      id_feature { feature_name: "b" expression: "item:b" num_buckets: 3 embedding_dim: 4 } } } }"""
+    config = parse_pipeline_config(GOOD + block, "x.config")
+    config.model_config.feature_groups[0].feature_names.append("s__b")
+    assert lint(config) == []
+
+
+def test_findings_are_raised_together_with_their_lines():
+    text = GOOD.replace('feature_names: ["b", "r"]', 'feature_names: ["bb", "rr"]').replace(
+        'input: "user"', 'input: "usr"'
+    )
+    with pytest.raises(ConfigError) as raised:
+        raise_problems(lint(parse_pipeline_config(text, "x.config")), "x.config", text)
+    lines = str(raised.value).split("\n")
+    group = (
+        text.splitlines().index('  feature_groups { group_name: "item" feature_names: ["bb", "rr"] group_type: DEEP }')
+        + 1
+    )
+    assert [line.split(": ")[0] for line in lines] == [
+        f"x.config:{group}",
+        f"x.config:{group}",
+        f"x.config:{group + 2}",
+    ]
+    assert located([], "x", "") == []
