@@ -136,6 +136,11 @@ WRONG = [  # text of pipeline.toml, line, message
         ("[step.train] has the name of an artifact of the pipeline itself; rename the step"),
     ),
     (
+        f"{CONFIG}[eval.e]\ndata='x'\n[step.evaluate_e]\ncommand=['true']\noutputs={{o='o'}}",
+        5,
+        "[step.evaluate_e] has the name of an artifact of the pipeline itself; rename the step",
+    ),
+    (
         f"{STEP}outputs={{o='o'}}\nresources={{gpu=1}}",
         4,
         ("resource 'gpu' must be at most what workspace/workspace.toml has, got 1, none in [resources]"),
@@ -215,6 +220,7 @@ def test_a_reference_needs_no_pick_rule_to_be_complete(tmp_path):
         ("list", "the folder's name 'list' is a command of doit; rename the folder"),
         ("why", "the folder's name 'why' is a command of doit; rename the folder"),
         ("train", "the folder's name 'train' is the name of a group of tasks; rename the folder"),
+        ("predict", "the folder's name 'predict' is the name of a group of tasks; rename the folder"),
         ("step", "the folder's name 'step' is the name of a group of tasks; rename the folder"),
     ],
 )

@@ -77,6 +77,7 @@ READ_BY: Mapping[tuple[str, str], tuple[str, ...]] = {  # (table, key) with a pa
     ("benchmark", "baseline"): ("benchmark",),
 }
 ITEM_ARTIFACTS: Mapping[str, str] = {"eval": "evaluate", "predict": "predict"}  # [KIND.NAME] -> artifact VERB_NAME
+VERBS = frozenset({*ARTIFACTS, *ITEM_ARTIFACTS.values(), "benchmark_run", "step"})  # first parts of task names
 Node = tuple[str, str]  # pipeline instance, artifact or step
 
 
@@ -209,7 +210,7 @@ class References:
         """Find the instance and artifact that a reference means; raises ValueError with the nearest names."""
         if head not in self._bases:
             raise ValueError(
-                f"unknown pipeline {head!r}{suggestion(head, self._bases)}, or write ./{head}:... for a file"
+                f"unknown pipeline {head!r}{suggestion(head, self._bases)} (write ./{head}:... for a file)"
             )
         label, colon, tail = rest.partition(":")
         if colon and "=" in label:

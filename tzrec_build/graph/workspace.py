@@ -22,7 +22,7 @@ from tzrec_build.graph.grammar import CacheSpec, Workspace
 from tzrec_build.graph.instance import Instance, note_not_built, parse_instance, pipeline_spec
 from tzrec_build.graph.keys import COUNT, EDITS, NAME, NAME_RULE, WORKSPACE_TABLES, Table
 from tzrec_build.graph.not_built import NOT_BUILT
-from tzrec_build.graph.references import ARTIFACTS, References
+from tzrec_build.graph.references import ARTIFACTS, ITEM_ARTIFACTS, VERBS, References
 
 WORKSPACE = "workspace"
 PIPELINE_FILE = "pipeline.toml"
@@ -153,11 +153,13 @@ class _Loader:
             self.problems.add(where, f"the folder's name {show(name)} {NAME_RULE}; rename the folder")
         if name in COMMANDS:
             self.problems.add(where, f"the folder's name {name!r} is a command of doit; rename the folder")
-        if name in ARTIFACTS or name == "step":
+        if name in VERBS:
             self.problems.add(where, f"the folder's name {name!r} is the name of a group of tasks; rename the folder")
-        steps = document.data.get("step", {})
-        for step in steps if isinstance(steps, dict) else ():
-            if step in ARTIFACTS:
+        tables = {kind: names for kind, names in document.data.items() if isinstance(names, dict)}
+        items = (f"{verb}_{item}" for kind, verb in ITEM_ARTIFACTS.items() for item in tables.get(kind, ()))
+        taken = {*ARTIFACTS, *items}
+        for step in tables.get("step", ()):
+            if step in taken:
                 place = document.at(("step", step))
                 self.problems.add(
                     place, f"[step.{step}] has the name of an artifact of the pipeline itself; rename the step"
