@@ -35,3 +35,12 @@ def test_facts_are_json_and_say_how_the_checkpoint_is_picked(tmp_path):
     path.write_text(GOOD.replace("losses {", "variational_dropout {}\n  losses {"))
     assert config_facts(path)["pick"] == {"by": "latest", "metric": "", "smaller_is_better": False}
     assert config_facts(path)["has_variational_dropout"] is True
+
+
+def test_facts_are_those_of_the_edited_config():
+    path = next(path for path in CONFIGS if path.stem == "dssm_taobao")
+    facts = config_facts(
+        path, {"data_config.negative_sampler.input_path": "items.txt", "model_config.losses": "l2_loss {}"}
+    )
+    assert facts["paths"][-1]["value"] == "items.txt"
+    assert "loss:l2_loss" in facts["kinds"]
