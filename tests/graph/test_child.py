@@ -52,7 +52,7 @@ def test_death_by_a_signal_is_named(tmp_path):
 
 
 def test_a_program_that_is_not_there_is_an_error_with_a_remedy(tmp_path):
-    with pytest.raises(BuildError, match="no-such-program: cannot be started .*is it installed"):
+    with pytest.raises(BuildError, match=r"no-such-program: cannot be started .*is it installed"):
         child.run(command(tmp_path, "", argv=("no-such-program",)), lambda _line: None)
 
 
