@@ -77,9 +77,9 @@ def _require_variational_dropout(config: EasyRecConfig, weight: float) -> None:
 
 
 def parse_edits(text: str) -> dict[str, object]:
-    """Parse the value of --edit_config_json; raise ConfigError when it is no JSON object."""
+    """Parse the value of --edit_config_json, "" for no edits; raise ConfigError when it is no JSON object."""
     try:
-        edits = json.loads(text)
+        edits = json.loads(text or "{}")
     except (ValueError, RecursionError) as err:
         raise ConfigError(
             f"--edit_config_json: must be a JSON object, {err}; write '{{\"data_config.batch_size\": 64}}'"
