@@ -90,6 +90,16 @@ def test_good_configs_have_no_findings():
             "a match model must have exactly the loss softmax_cross_entropy, got ['binary_cross_entropy']",
         ),
         (
+            {"train_config.num_steps": 5},
+            "train-length",
+            "exactly one of num_steps and num_epochs must be above 0, got num_steps 5 and num_epochs 1",
+        ),
+        (
+            {"train_config.num_epochs": 0},
+            "train-length",
+            "got num_steps 0 and num_epochs 0",
+        ),
+        (
             {"feature_configs[0].id_feature": '{feature_name: "a" expression: "user:a" embedding_dim: 4}'},
             "no-bucketizer",
             "id_feature 'a' must say how many ids there are",
@@ -108,6 +118,7 @@ def test_each_rule_finds_its_mistake_and_only_that(edits, rule, words):
     "edits",
     [
         {"model_config.mmoe": TASK, "model_config.losses": []},
+        {"train_config.num_steps": 5, "train_config.num_epochs": 0},
         {"model_config.num_class": 3, "model_config.losses": "softmax_cross_entropy {}"},
         {"model_config.feature_groups[0]": ENCODER},
         {"feature_configs[0].id_feature": '{feature_name: "a" expression: "user:a" embedding_dim: 4 vocab_list: "x"}'},

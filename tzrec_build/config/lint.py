@@ -220,6 +220,15 @@ def _sparse_has_rows(config: EasyRecConfig) -> Iterator[Problem]:
             yield Problem("no-bucketizer", at, text)
 
 
+def _training_ends(config: EasyRecConfig) -> Iterator[Problem]:
+    train = config.train_config
+    if config.HasField("train_config") and bool(train.num_steps) == bool(train.num_epochs):
+        got = f"num_steps {train.num_steps} and num_epochs {train.num_epochs}"
+        yield Problem(
+            "train-length", "train_config", f"exactly one of num_steps and num_epochs must be above 0, got {got}"
+        )
+
+
 RULES: tuple[Callable[[EasyRecConfig], Iterator[Problem]], ...] = (
     _model_is_set,
     _feature_is_set,
@@ -231,4 +240,5 @@ RULES: tuple[Callable[[EasyRecConfig], Iterator[Problem]], ...] = (
     _losses_fit,
     _match_loss,
     _sparse_has_rows,
+    _training_ends,
 )

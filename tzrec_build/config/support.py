@@ -50,7 +50,7 @@ READ: Mapping[str, str] = {  # message -> the fields that our code acts on
     "ParameterConstraints": "",
     # model
     "ModelConfig": "feature_groups num_class losses metrics variational_dropout deepfm multi_tower multi_tower_din"
-    " wide_and_deep dcn_v1 dcn_v2 dlrm mmoe dbmtl ple dssm",
+    " wide_and_deep dcn_v1 dcn_v2 dlrm mask_net xdeepfm mmoe dbmtl ple dssm",
     "FeatureGroupConfig": "group_name feature_names group_type sequence_groups sequence_encoders embedding_name_suffix",
     "SeqGroupConfig": "group_name feature_names embedding_name_suffix",
     "SeqEncoderConfig": "din_encoder simple_attention pooling_encoder multi_window_din_encoder",
@@ -76,6 +76,9 @@ READ: Mapping[str, str] = {  # message -> the fields that our code acts on
     "DLRM": "dense_mlp arch_with_sparse final",
     "DCNV1": "cross deep final",
     "DCNV2": "backbone cross deep final",
+    "MaskNet": "mask_net_module",
+    "xDeepFM": "cin deep final wide_embedding_dim wide_init_fn",
+    "CIN": "cin_layer_size",
     "MMoE": "expert_mlp gate_mlp num_expert task_towers",
     "DBMTL": "mask_net bottom_mlp expert_mlp gate_mlp num_expert task_towers",
     "PLE": "extraction_networks task_towers",
