@@ -224,6 +224,7 @@ def test_unknown_names_are_refused_with_the_nearest_known_one(tmp_path, text, li
 
 IN_WORKSPACE = [  # text of workspace.toml, line, message
     ("a = 1", 1, "unknown table [a]; known: cache, defaults, resources, vars"),
+    ('["a\\n"]', 1, "unknown table ['a\\n']; known: cache, defaults, resources, vars"),
     ("[chace]", 1, "unknown table [chace]; did you mean 'cache'?"),
     ("vars = 1", 1, "[vars] must be a table, got 1; write [vars] on its own line"),
     ("[resources]\ngpu = 0", 2, f"[resources] gpu must be {COUNT}, got 0; correct it"),

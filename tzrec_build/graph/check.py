@@ -93,7 +93,7 @@ def check_workspace_shape(document: Document, problems: Problems) -> None:
     known = ("defaults", "resources", "cache", "vars")
     for name, value in document.data.items():
         if name not in known:
-            problems.add(document.at((name,)), f"unknown table [{name}]{suggestion(name, known)}")
+            problems.add(document.at((name,)), f"unknown table [{_title((name,))}]{suggestion(name, known)}")
         elif not isinstance(value, dict):
             problems.add(
                 document.at((name,)), f"[{name}] must be a table, got {show(value)}; write [{name}] on its own line"

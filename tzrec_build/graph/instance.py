@@ -89,7 +89,6 @@ def _parse_one(
     filled: dict[str, Any] = {}
     for name, value in data.items():
         names = Names(instance.bound, variables, _late_names(keys, name, data))
-
         try:
             filled[name] = fill_all(value, names)
         except ValueError as error:
