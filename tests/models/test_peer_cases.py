@@ -52,6 +52,8 @@ CASES = [
     "loss_focal_metrics",
     "loss_l2_weighted",
     "loss_softmax3",
+    "mask_net",
+    "mask_net_serial",
     "mmoe",
     "mmoe_nogate",
     "multi_tower",
@@ -61,10 +63,11 @@ CASES = [
     "ple",
     "wide_and_deep",
     "wide_and_deep_nofinal",
+    "xdeepfm",
 ]
 NAMES_ONLY = ["dbmtl_seq", "dcn_v2_min", "dssm_seq", "enc_simple_attention", "multi_tower_din_dice"]
 SAMPLED = {"dbmtl_seq_vd", "deepfm_vd", "dssm_vd", "multi_tower_vd"}  # training draws dropout: only penalties are fixed
-NO_START = {"dbmtl_mmoe_masknet"}  # comes without model.ckpt-0
+NO_START = {"dbmtl_mmoe_masknet", "mask_net"}  # come without model.ckpt-0
 
 
 class Case:
@@ -143,7 +146,19 @@ def test_the_losses_of_the_first_step_equal_the_original(name):
         assert found[key].item() == pytest.approx(expected[key], abs=1e-6), key
 
 
-@pytest.mark.parametrize("name", ["deepfm", "mmoe", "loss_focal_metrics", "loss_softmax3", "dssm", "loss_l2_weighted"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "deepfm",
+        "mmoe",
+        "loss_focal_metrics",
+        "loss_softmax3",
+        "mask_net",
+        "mask_net_serial",
+        "dssm",
+        "loss_l2_weighted",
+    ],
+)
 def test_metrics_are_named_as_in_the_evaluation_of_the_original(name):
     case = Case(name)
     expected = set(json.loads((case.folder / "eval_result.txt").read_text()))

@@ -134,7 +134,7 @@ def test_a_model_without_a_label_column_is_refused():
 
 
 def test_a_model_that_is_not_built_yet_says_so():
-    with pytest.raises(NotSupportedError, match="not supported yet: model_config.tdm in the pipeline config"):
+    with pytest.raises(NotSupportedError, match=r"not supported yet: model_config.tdm in the pipeline config"):
         create_model(pipeline(f"{ALL} tdm {{}}"), FEATURES)
 
 

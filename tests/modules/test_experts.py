@@ -111,9 +111,26 @@ def test_parallel_mask_blocks_stand_side_by_side():
 
 
 def test_serial_mask_blocks_feed_one_another():
-    module = _mask_net("n_mask_blocks: 2 mask_block { aggregation_dim: 5 hidden_dim: 4 } use_parallel: false")
+    module = _mask_net(
+        "n_mask_blocks: 2 mask_block { reduction_ratio: 0 aggregation_dim: 5 hidden_dim: 4 } use_parallel: false"
+    )
     expected = _block(module.mask_blocks[1], _block(module.mask_blocks[0], _layer_norm(X), X), X)
     np.testing.assert_allclose(module(torch.from_numpy(X)).detach(), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_the_ratio_of_the_mask_wins_over_its_width_unless_it_is_zero():
+    sizes = {
+        text: _mask_net(f"n_mask_blocks: 1 mask_block {{ {text} hidden_dim: 4 }}")
+        .mask_blocks[0]
+        .mask_generator[0]
+        .out_features
+        for text in (
+            "aggregation_dim: 5",
+            "reduction_ratio: 2 aggregation_dim: 5",
+            "reduction_ratio: 0 aggregation_dim: 5",
+        )
+    }
+    assert list(sizes.values()) == [3, 6, 5]
 
 
 def test_a_mask_of_no_width_is_refused():

@@ -3,8 +3,11 @@
 from itertools import combinations
 
 import numpy as np
+import pytest
 import torch
 
+from tzrec_build.errors import ConfigError
+from tzrec_build.modules.cin import CIN
 from tzrec_build.modules.cross import Cross, CrossV2
 from tzrec_build.modules.fm import DotInteraction, FactorizationMachine
 
@@ -39,6 +42,22 @@ def test_cross_adds_the_scaled_input_in_each_layer():
 
 def test_cross_starts_without_bias():
     assert all(bias.abs().max() == 0 for bias in Cross(3, 2).b)
+
+
+def test_cin_mixes_products_of_fields_with_the_input_fields():
+    module = CIN(3, (4, 2), "cin")
+    x0 = x = _normal(5, 3, 2)
+    expected = []
+    for layer in module.cin_layers:
+        weight = layer.weight.detach().numpy()[:, :, 0].reshape(layer.out_channels, x.shape[1], 3)
+        x = np.einsum("ohm,bhd,bmd->bod", weight, x, x0) + layer.bias.detach().numpy()[None, :, None]
+        expected.append(x.sum(2))
+    np.testing.assert_allclose(module(torch.from_numpy(x0)).detach(), np.concatenate(expected, 1), rtol=1e-4, atol=1e-5)
+
+
+def test_cin_needs_layers():
+    with pytest.raises(ConfigError, match=r"cin.cin_layer_size: needs positive sizes, got \[\]"):
+        CIN(3, (), "cin")
 
 
 def test_low_rank_cross_multiplies_by_the_input():

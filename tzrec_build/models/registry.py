@@ -17,11 +17,13 @@ MODELS: Mapping[str, str] = {
     "deepfm": "tzrec_build.models.deepfm:DeepFM",
     "dlrm": "tzrec_build.models.dlrm:DLRM",
     "dssm": "tzrec_build.models.dssm:DSSM",
+    "mask_net": "tzrec_build.models.mask_net:MaskNetModel",
     "mmoe": "tzrec_build.models.mmoe:MMoEModel",
     "multi_tower": "tzrec_build.models.multi_tower:MultiTower",
     "multi_tower_din": "tzrec_build.models.multi_tower:MultiTowerDIN",
     "ple": "tzrec_build.models.ple:PLE",
     "wide_and_deep": "tzrec_build.models.wide_and_deep:WideAndDeep",
+    "xdeepfm": "tzrec_build.models.xdeepfm:XDeepFM",
 }
 
 

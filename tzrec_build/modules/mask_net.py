@@ -16,14 +16,15 @@ class MaskBlock(nn.Module):
     Args:
         in_features: width of `x`.
         mask_features: width of the input that generates the mask.
-        config: widths; reduction_ratio wins over aggregation_dim.
+        config: widths; aggregation_dim acts only when reduction_ratio is 0 (its default is 1), as in TorchEasyRec,
+            whose checkpoints have these shapes.
         where: place in the config, for messages.
     """
 
     def __init__(self, in_features: int, mask_features: int, config: module_pb2.MaskBlock, where: str) -> None:
         super().__init__()
-        by_ratio = config.HasField("reduction_ratio") or not config.aggregation_dim
-        aggregation = int(mask_features * config.reduction_ratio) if by_ratio else config.aggregation_dim
+        by_ratio = config.reduction_ratio > 0
+        aggregation = int(in_features * config.reduction_ratio) if by_ratio else config.aggregation_dim
         if aggregation < 1:
             raise ConfigError(
                 f"{where}: the aggregation must be at least 1 wide, got {aggregation}; raise reduction_ratio"
