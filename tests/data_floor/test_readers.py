@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -54,6 +55,19 @@ def test_reading_twice_gives_the_same(tmp_path: Path) -> None:
     reader = open_table(write(tmp_path / "t.parquet", 0, 10), ["x"], ReaderOptions(batch_size=4))
     first = [part["x"].to_pylist() for part in reader]
     assert [part["x"].to_pylist() for part in reader] == first == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+
+def test_memory_does_not_grow_with_the_table(tmp_path: Path) -> None:
+    def peak_bytes(groups: int) -> int:
+        path = tmp_path / f"{groups}.parquet"
+        numbers = np.random.default_rng(0).random(groups * 40_000)  # random: the file is as large as the rows
+        pq.write_table(pa.table({"x": numbers}), path, row_group_size=40_000)
+        before = pa.total_allocated_bytes()
+        reader = open_table(str(path), ["x"], ReaderOptions(batch_size=1000))
+        return max(pa.total_allocated_bytes() - before for _ in reader)
+
+    peak_bytes(2)
+    assert peak_bytes(16) <= 1.2 * peak_bytes(2)
 
 
 def test_all_columns_by_default(tmp_path: Path) -> None:

@@ -97,7 +97,8 @@ def in_types(batch: pa.RecordBatch, types: dict[str, pa.DataType]) -> pa.RecordB
 
 def _open(file: str) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(file, buffer_size=_READ_BUFFER_BYTES)
+        # Arrow's default pre_buffer holds the bytes of every row group that is asked for: the whole file
+        return pq.ParquetFile(file, buffer_size=_READ_BUFFER_BYTES, pre_buffer=False)
     except _READ_ERRORS as err:
         raise DataError(f"{file}: not a readable Parquet file ({_first_line(err)}); make the table again") from err
 
