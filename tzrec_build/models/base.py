@@ -13,7 +13,7 @@ from tzrec_build.data.batch import Batch
 from tzrec_build.errors import ConfigError, suggestion
 from tzrec_build.models.heads import MetricSpec, TaskHead, TaskWeights, Tensors
 from tzrec_build.modules.embedding_group import EmbeddingGroup
-from tzrec_build.modules.embedding_plan import EmbeddedFeature
+from tzrec_build.modules.embedding_tables import EmbeddedFeature
 from tzrec_build.modules.variational_dropout import VariationalDropout
 from tzrec_build.protos.tzrec import model_pb2
 

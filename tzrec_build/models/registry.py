@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from tzrec_build.errors import ConfigError, NotSupportedError
 from tzrec_build.models.base import BaseModel, ModelContext
-from tzrec_build.modules.embedding_plan import EmbeddedFeature
+from tzrec_build.modules.embedding_tables import EmbeddedFeature
 from tzrec_build.protos.tzrec import pipeline_pb2
 
 MODELS: Mapping[str, str] = {

@@ -29,12 +29,11 @@ from tzrec_build.modules import jagged as jagged_ops  # through the module: FX r
 from tzrec_build.modules.embedding_plan import (
     WIDE_EMBEDDING_DIM,
     Column,
-    EmbeddedFeature,
     FlatGroup,
     SequenceGroup,
-    Table,
     plan_embeddings,
 )
+from tzrec_build.modules.embedding_tables import EmbeddedFeature, Table
 from tzrec_build.modules.init import build_init_fn
 from tzrec_build.modules.sequence_encoders import SequenceDims, SequenceEncoder, build_encoder
 from tzrec_build.protos.tzrec import model_pb2
