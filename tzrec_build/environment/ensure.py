@@ -26,6 +26,7 @@ DEVICES = ("cpu", "cuda")
 KEPT = {"setup.lock", "setup.log"}
 DECIDING = ("tzrec_build/environment/ensure.py", "tzrec_build/environment/shim_wheel.py")  # an edit runs pip again
 SOURCES = ("tzrec_build/bootstrap.py", "tzrec_build/environment/runner.py", *DECIDING)
+OWN_ENTRIES = ("tzrec_build", "__editable__.tzrec_build")  # what `pip install -e` leaves, before "-VERSION"
 COMPILER = "tzrec_build/tools/compile_protos.py"
 
 
@@ -75,19 +76,16 @@ def ensure_environment(root: str, env: Mapping[str, str], runner: Runner | None 
         site = load_site(root, find_device(evidence, runner))
         old = bootstrap.load_stamp(root)
         reason = distrust(site, old, runner)
-        stamp = _new_stamp(site, evidence, {} if reason else old["steps"])
-        todo = [step for step in STEPS if reason or stamp["steps"].get(step) != site.digests[step]]
-        if not reason and "protos" not in todo and not _intact(root, old):
-            todo.append("protos")
+        stamp = _new_stamp(site, evidence, {} if reason else old)
+        lost = _lost_steps(site, stamp)
+        todo = [step for step in STEPS if step in lost or stamp["steps"].get(step) != site.digests[step]]
         if todo:
             _run_steps(site, todo, stamp, reason, runner)
         generated = _generated(root)
-        made = _stats(
-            root, [".venv/bin/python", ".venv/pyvenv.cfg", os.path.relpath(site.packages_dir, root), *generated]
-        )
-        entries = sorted(os.listdir(site.packages_dir))
-        whole = {"entries": entries, "stats": inputs | made, "generated": generated, "complete": True}
-        _write_stamp(site, stamp | whole)
+        packages_dir = os.path.relpath(site.packages_dir, root)
+        made = _stats(root, [".venv/bin/python", ".venv/pyvenv.cfg", packages_dir, *generated])
+        whole = {"stats": inputs | made, "generated": generated, "complete": True}
+        _write_stamp(site, stamp | {"entries": _entries(site)} | whole)
 
 
 def find_device(evidence: Sequence[object], runner: Runner) -> str:
@@ -147,8 +145,7 @@ def distrust(site: Site, old: Mapping[str, Any], runner: Runner) -> str:
         return "it was left half-done"
     if not runner.succeeds([venv_python(site.root), "-I", "-c", "import sys; sys.exit(sys.prefix == sys.base_prefix)"]):
         return "its python does not work"
-    here = set(os.listdir(site.packages_dir)) if os.path.isdir(site.packages_dir) else set()
-    lost = sorted(set(old["entries"]) - here)
+    lost = sorted(set(old["entries"]) - set(_entries(site)))
     return f"it has lost {lost[0]}" if lost else ""
 
 
@@ -172,17 +169,15 @@ def _run_steps(site: Site, todo: Sequence[str], stamp: dict[str, Any], reason: s
                 _write_stamp(site, stamp)
             raise
         stamp["steps"][step] = site.digests[step]
+        stamp["entries"] = _entries(site)
         _write_stamp(site, stamp)
     runner.say(f"set-up: done in {runner.elapsed_s():.0f} s")
 
 
 def _make_venv(site: Site, runner: Runner) -> None:
-    base = (
-        getattr(sys, "_base_executable", "") or sys.executable
-    )  # not the environment's own python, which is about to go
-    runner.run(
-        [base, "-m", "venv", site.venv], "install your system's python venv package if it says ensurepip is missing"
-    )
+    base = getattr(sys, "_base_executable", "") or sys.executable  # the environment's own python is about to go
+    remedy = "install your system's python venv package if it says that ensurepip is missing"
+    runner.run([base, "-m", "venv", site.venv], remedy)
 
 
 def _install_packages(site: Site, runner: Runner) -> None:
@@ -211,12 +206,9 @@ def _built_for_cuda(site: Site) -> bool:
 
 def _install_project(site: Site, runner: Runner) -> None:
     """Install the checkout editable, without network: setuptools is one of the pins."""
-    for name in os.listdir(site.packages_dir):  # a cut-off install leaves files that pip cannot remove
-        path = os.path.join(site.packages_dir, name)
-        if name.startswith("tzrec_build-"):
-            shutil.rmtree(path)
-        elif name.startswith("__editable__.tzrec_build"):
-            os.unlink(path)
+    for name in _listed(site.packages_dir):  # a cut-off install leaves files that pip cannot remove
+        if name.startswith(OWN_ENTRIES):
+            _remove(os.path.join(site.packages_dir, name))
     flags = ["--no-deps", "--no-build-isolation", "--no-index"]
     runner.run(_pip(site, "install", *flags, "-e", site.root), "see the message above; pyproject.toml may be wrong")
     runner.run(_pip(site, "check"), "the pins in pyproject.toml do not fit together")
@@ -266,18 +258,28 @@ def _claim(venv: str) -> None:
 def _wipe(venv: str) -> None:
     """Remove everything in .venv but the lock and the log."""
     for name in sorted(set(os.listdir(venv)) - KEPT):
-        path = os.path.join(venv, name)
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path)
-        else:
-            os.unlink(path)
+        _remove(os.path.join(venv, name))
 
 
-def _new_stamp(site: Site, evidence: Sequence[object], steps: Mapping[str, str]) -> dict[str, Any]:
-    """Begin a stamp (form in bootstrap.py) with the steps that still hold."""
+def _remove(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)
+
+
+def _new_stamp(site: Site, evidence: Sequence[object], old: Mapping[str, Any]) -> dict[str, Any]:
+    """Begin a stamp (form in bootstrap.py) with what still holds of the old one; nothing when that is empty."""
     identity = {"format": bootstrap.FORMAT, "root": site.root, "python": bootstrap.this_python(), "device": site.device}
-    nothing: dict[str, Any] = {"entries": [], "stats": {}, "generated": [], "complete": False}
-    return identity | {"evidence": evidence, "steps": dict(steps)} | nothing
+    generated = list(old.get("generated", []))
+    stats = {path: old["stats"].get(path) for path in generated}
+    held = {
+        "steps": dict(old.get("steps", {})),
+        "entries": old.get("entries", []),
+        "generated": generated,
+        "stats": stats,
+    }
+    return identity | {"evidence": evidence, "complete": False} | held
 
 
 def _write_stamp(site: Site, stamp: Mapping[str, Any]) -> None:
@@ -289,10 +291,23 @@ def _write_stamp(site: Site, stamp: Mapping[str, Any]) -> None:
     os.replace(f"{path}.new", path)
 
 
-def _intact(root: str, old: Mapping[str, Any]) -> bool:
-    """Say whether the generated modules are those that were made."""
-    known = {path: old["stats"].get(path) for path in old["generated"]}
-    return bool(known) and all(stat_of(os.path.join(root, path)) == stat for path, stat in known.items())
+def _lost_steps(site: Site, stamp: Mapping[str, Any]) -> set[str]:
+    """Name the steps whose work is gone or edited although nothing asks for a new one."""
+    stats = _stats(site.root, stamp["generated"])
+    generated = bool(stats) and stats == stamp["stats"]
+    project = {name.split("-")[0] for name in _listed(site.packages_dir) if name.startswith(OWN_ENTRIES)} == set(
+        OWN_ENTRIES
+    )
+    return {step for step, whole in (("project", project), ("protos", generated)) if not whole}
+
+
+def _entries(site: Site) -> list[str]:
+    """List what the pinned packages have put into site-packages; the project itself comes and goes in a step of its own."""
+    return sorted(name for name in _listed(site.packages_dir) if not name.startswith(OWN_ENTRIES))
+
+
+def _listed(folder: str) -> list[str]:
+    return os.listdir(folder) if os.path.isdir(folder) else []
 
 
 def _inputs(root: str) -> list[str]:
