@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -53,6 +52,8 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     >>> suggestion("zzz", ["topk", "runs"])
     '; known: runs, topk'
     """
+    import difflib  # 2 ms that only an error is worth
+
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
     if near:

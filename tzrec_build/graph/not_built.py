@@ -26,7 +26,6 @@ NOT_BUILT: tuple[NotBuilt, ...] = (
     NotBuilt("export", "mode", ("script",)),
     NotBuilt("step", "resources"),
     NotBuilt("step", "retries", (0,)),
-    NotBuilt("step", "timeout"),
     NotBuilt("cache", "match", ("portable",)),
     NotBuilt("cache", "remote"),
 )

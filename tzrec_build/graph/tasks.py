@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -12,12 +13,13 @@ from doit.dependency import FileChangedChecker
 from doit.exceptions import InvalidTask
 
 import tzrec_build
-from tzrec_build.errors import BuildError
-from tzrec_build.graph import reporter, state
+from tzrec_build.errors import BuildError, CorruptError
+from tzrec_build.files import write_bytes
+from tzrec_build.graph import compiled, reporter, state
 from tzrec_build.graph.action import Make, Workshop, shown_command
 from tzrec_build.graph.compile import compile_workspace
 from tzrec_build.graph.fresh import Fresh, GroupFresh, Judge
-from tzrec_build.graph.grammar import PipelineSpec
+from tzrec_build.graph.grammar import PipelineSpec, Workspace
 from tzrec_build.graph.spec import Input, TaskSpec
 
 CODE_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(tzrec_build.__file__)))
@@ -120,20 +122,37 @@ class Graph:
             return
         self._loaded = True
         try:
-            from tzrec_build.graph.workspace import load_workspace
-
-            workspace = load_workspace(self.root)
-            compiled = compile_workspace(workspace, self._facts)
+            workspace = self._workspace()
+            specs = compile_workspace(workspace, self._facts)
         except BuildError as err:
             self._error = err
             return
-        self._specs = [*([_protos(self.root)] if self.root == CODE_ROOT else []), *compiled]
+        self._specs = [*([_protos(self.root)] if self.root == CODE_ROOT else []), *specs]
         built = {pipeline.folder + "/" + pipeline.build_dir for pipeline in workspace.pipelines if pipeline.default}
         self._defaults = [
             spec.name
             for spec in self._specs
             if f"{spec.folder}/{os.path.dirname(spec.out)}" in built or not spec.task_deps
         ]
+
+    def _workspace(self) -> Workspace:
+        """The checked workspace; from a compiled copy while its TOML files and the code that reads them are unchanged."""
+        judge = self.judge()
+        path = os.path.join(state.open_state().folder, "workspace.compiled")
+        code = repr(judge.closure.digests("tzrec_build.graph.workspace"))
+        try:
+            with open(path, "rb") as file:
+                stamp, _, data = file.read().partition(b"\n")
+            workspace = compiled.loads(data)
+            if stamp == _stamp(judge, workspace, code) and compiled.still_holds(workspace, self.root, os.environ):
+                return workspace
+        except (OSError, CorruptError):
+            pass  # none yet, or of another version: the files are the truth
+        from tzrec_build.graph.workspace import load_workspace
+
+        workspace = load_workspace(self.root)
+        write_bytes(path, _stamp(judge, workspace, code) + b"\n" + compiled.dumps(workspace))
+        return workspace
 
     def _facts(self, pipeline: PipelineSpec, edits: Mapping[str, object]) -> Mapping[str, Any]:
         """Facts of a pipeline's config, kept under the digest of its text, its edits and the code that reads it."""
@@ -175,6 +194,11 @@ class Graph:
 
     def _shown(self, spec: TaskSpec, path: str) -> str:
         return os.path.normpath(os.path.join(spec.folder, path)).removeprefix(self.root + "/")
+
+
+def _stamp(judge: Judge, workspace: Workspace, code: str) -> bytes:
+    digests = [(judge.digests.xxh(path) or b"").hex() for path in workspace.files]
+    return hashlib.sha256(f"{digests} {code}".encode()).hexdigest().encode()
 
 
 class Clean:
