@@ -58,6 +58,16 @@ def test_weights_scale_ids_and_a_weighted_mean_divides_by_the_count():
         np.testing.assert_allclose(out[:, 5:], _pooled(_weight(group, "city_emb"), IDS["city"]), rtol=1e-6)
 
 
+def test_the_gradient_of_a_mean_beside_a_weighted_feature_is_divided_by_the_count():
+    # TorchEasyRec differs: fbgemm's CPU kernel forgets the division when weights are given
+    features = [sparse("tags", pooling="MEAN"), sparse("city", is_weighted=True), dense("price")]
+    group = EmbeddingGroup(features, groups(DEEP))
+    rows = Rows(ids=IDS, weights={"city": [[2.0], [1.0], [1.0]]}, numbers={"price": [[0.0]] * 3})
+    group(batch_of(rows))["g"].sum().backward()
+    gradient = dict(group.named_parameters())["emb_impls.__BASE__.ebc.embedding_bags.tags_emb.weight"].grad[:, 0]
+    np.testing.assert_allclose(gradient, [0, 1 / 3, 2 / 3, 0, 0, 0, 0, 0, 0, 1], rtol=1e-6)
+
+
 def test_a_feature_in_a_wide_and_a_deep_group_looks_up_in_both_tables():
     wide = 'feature_groups { group_name: "w" group_type: WIDE feature_names: "city" }'
     deep = 'feature_groups { group_name: "d" group_type: DEEP feature_names: "city" }'

@@ -32,7 +32,9 @@ def pad_sequence(values: torch.Tensor, lengths: torch.Tensor, max_length: int) -
 def scale_mean_weights(features: KeyedJaggedTensor, mean_features: List[str]) -> KeyedJaggedTensor:  # noqa: UP006
     """Divide the weights of mean-pooled features by the ids in their bag, so that a sum gives the mean.
 
-    torch's bags refuse weights together with mean pooling; the weighted mean here is `sum(w * row) / count`.
+    torch's bags refuse weights together with mean pooling; the weighted mean here is `sum(w * row) / count`. fbgemm's CPU
+    kernel takes both but forgets `1 / count` in the gradient (fbgemm-gpu-cpu 1.8.0), so TorchEasyRec trains a mean-pooled
+    feature beside a weighted one with steps that are too long; the sum has the right gradient.
     """
     is_mean = [1.0 if key in mean_features else 0.0 for key in features.keys()]  # noqa: SIM118 - not a dict
     lengths = features.lengths()
