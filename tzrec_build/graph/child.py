@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -15,6 +16,7 @@ from tzrec_build.errors import BuildError
 
 PR_SET_PDEATHSIG = 1
 GRACE_S = 3.0  # between SIGTERM and SIGKILL; all in all a build ends within 5 s of Ctrl-C
+POLL_S = 0.02
 TAIL_LINES = 20
 # What a command may see of the caller's environment, besides the variables that its rule declares: where programs and
 # certificates lie, how to print, how pip reaches its index, which accelerator is meant. None of it may change an output.
@@ -172,11 +174,20 @@ def _kill_group(process: subprocess.Popen[bytes], signum: int) -> None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM, and SIGKILL when the child is still there after the grace period; reaping is left to its own thread."""
     _kill_group(process, signal.SIGTERM)
-    try:
-        process.wait(GRACE_S)
-    except subprocess.TimeoutExpired:
+    deadline_s = time.monotonic() + GRACE_S
+    while not _has_ended(process) and time.monotonic() < deadline_s:
+        time.sleep(POLL_S)
+    if not _has_ended(process):
         _kill_group(process, signal.SIGKILL)
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    try:
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+    except ChildProcessError:
+        return True
 
 
 def _time_out(process: subprocess.Popen[bytes], timed_out: threading.Event) -> None:
