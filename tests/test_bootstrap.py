@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -15,6 +16,7 @@ import pytest
 
 from tzrec_build import bootstrap
 from tzrec_build.environment import ensure
+from tzrec_build.environment import runner as runner_module
 from tzrec_build.environment.runner import Runner, SetupError, locked
 from tzrec_build.environment.shim_wheel import write_shim_wheel
 
@@ -377,6 +379,12 @@ def test_device_is_what_answers_unless_one_is_named(
     assert ensure.find_device(evidence, runner) == device
 
 
+def test_damaged_pyproject_is_an_error(root: Path) -> None:
+    (root / "pyproject.toml").write_text("[project\n")
+    with pytest.raises(SetupError, match=r"/pyproject\.toml: must be TOML, got .*line 1.*; correct it"):
+        ensure.ensure_environment(str(root), {}, PretendedRunner(root))
+
+
 def test_unknown_device_is_an_error(root: Path) -> None:
     with pytest.raises(SetupError) as caught:
         ensure.ensure_environment(str(root), {"TZREC_DEVICE": "tpu"}, PretendedRunner(root))
@@ -487,6 +495,18 @@ def test_failed_set_up_exits_with_1_and_a_message(monkeypatch: pytest.MonkeyPatc
     assert caught.value.code == "dodo.py: packages: no"  # a text is printed to stderr and means exit code 1
 
 
+def test_full_disk_exits_with_1_and_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_root: str, _env: object) -> None:
+        raise OSError(28, "No space left on device", "/x/.venv")
+
+    monkeypatch.setattr(bootstrap, "is_current", lambda _root, _env: False)
+    monkeypatch.setattr(ensure, "ensure_environment", fail)
+    with pytest.raises(SystemExit) as caught:
+        bootstrap.main([])
+    text = "dodo.py: set-up: [Errno 28] No space left on device: '/x/.venv'; correct that, then call it again"
+    assert caught.value.code == text
+
+
 def test_interrupted_set_up_says_what_next(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(_root: str, _env: object) -> None:
         raise KeyboardInterrupt
@@ -509,7 +529,7 @@ def test_old_python_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def real_runner(tmp_path: Path) -> Runner:
-    with open(tmp_path / "lock", "ab") as lock:
+    with open(tmp_path / "lock", "w+b") as lock:
         yield Runner(str(tmp_path / "log"), lock.fileno(), io.StringIO())
 
 
@@ -537,40 +557,83 @@ def test_program_that_works_says_so(real_runner: Runner) -> None:
     assert not real_runner.succeeds([sys.executable, "-c", "raise SystemExit(1)"])
 
 
+def is_free(path: Path) -> bool:
+    with open(path, "ab") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
 HOLDER = """
 import os, sys
-from tzrec_build.environment.runner import Runner, locked
-with locked(sys.argv[1]) as lock:
+from tzrec_build.environment import runner
+with runner.locked(sys.argv[1]) as lock:
     child = "import sys; print('child', flush=True); sys.stdin.read()"
-    runner = Runner(sys.argv[2], lock)
-    import subprocess
-    subprocess.Popen([sys.executable, "-c", child], pass_fds=[lock], stdin=0)
-    print("held", flush=True)
+    runner.subprocess.Popen([sys.executable, "-c", child], pass_fds=[lock], stdin=0)
     os.kill(os.getpid(), 9)
 """
 
 
 def test_lock_outlives_a_killed_parent_as_long_as_its_pip(tmp_path: Path, repo_root: Path) -> None:
-    import fcntl
-
     lock = tmp_path / "lock"
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(lock), str(tmp_path / "log")],
-        cwd=repo_root,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    lines = {holder.stdout.readline(), holder.stdout.readline()}
-    assert lines == {"held\n", "child\n"}
-    assert holder.wait() == -9
-    with open(lock, "ab") as handle:
-        with pytest.raises(BlockingIOError):
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    command = [sys.executable, "-c", HOLDER, str(lock)]
+    with subprocess.Popen(command, cwd=repo_root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "child\n"
+        assert holder.wait() == -9
+        assert not is_free(lock)
         holder.stdin.close()  # lets the child end
-        holder.stdout.read()
-        fcntl.flock(handle, fcntl.LOCK_EX)
-    holder.stdout.close()
+        assert holder.stdout.read() == ""
+    with locked(str(lock)):
+        assert not is_free(lock)
+    assert is_free(lock)
+
+
+ORPHANING = """
+import subprocess, sys
+subprocess.Popen([sys.executable, "-c", "import time; print('grandchild', flush=True); time.sleep(600)", sys.argv[1]])
+"""
+
+
+def test_programs_left_by_a_killed_set_up_are_ended(tmp_path: Path) -> None:
+    """`python -m venv` starts ensurepip, which goes on writing into .venv after both its parents were killed."""
+    venv = tmp_path / ".venv"
+    venv.mkdir()
+    command = [sys.executable, "-c", ORPHANING, str(venv)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as leader:
+        assert leader.stdout.readline() == "grandchild\n"
+        assert leader.wait() == 0
+        (venv / "setup.lock").write_text(str(leader.pid))
+        assert len(runner_module._members(leader.pid, str(venv))) == 1
+        with locked(str(venv / "setup.lock")):
+            assert runner_module._members(leader.pid, str(venv)) == []
+        assert leader.stdout.read() == ""
+
+
+def test_group_number_that_somebody_else_has_now_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "setup.lock").write_text(str(os.getpgid(0)))
+    with locked(str(tmp_path / "setup.lock")):
+        pass  # this very process is of that group, but does not run in that environment
+
+
+def test_interrupt_ends_the_program_and_what_it_started(
+    real_runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait = subprocess.Popen.wait
+
+    def interrupted(child: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+        if timeout is not None:
+            raise KeyboardInterrupt
+        return wait(child)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
+    marker = str(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        real_runner.run([sys.executable, "-c", f"import time; time.sleep(600); {marker!r}"], "")
+    monkeypatch.undo()
+    group = int((tmp_path / "lock").read_text())
+    assert runner_module._members(group, marker) == []
 
 
 def test_second_call_waits_and_then_finds_the_work_done(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

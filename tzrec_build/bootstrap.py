@@ -41,6 +41,8 @@ def main(argv: Sequence[str]) -> NoReturn:
             ensure_environment(root, os.environ)
         except SetupError as err:
             sys.exit(f"dodo.py: {err}")
+        except OSError as err:
+            sys.exit(f"dodo.py: set-up: {err}; correct that, then call it again")
         except KeyboardInterrupt:
             sys.exit("\ndodo.py: set-up interrupted; the next call repairs it")
     command = command_line(root, argv, os.getcwd())

@@ -103,9 +103,16 @@ def find_device(evidence: Sequence[object], runner: Runner) -> str:
 
 
 def load_site(root: str, device: str) -> Site:
-    """Read what is wanted from pyproject.toml and protos/."""
+    """Read what is wanted from pyproject.toml and protos/.
+
+    Raises:
+        SetupError: pyproject.toml is no TOML.
+    """
     with open(os.path.join(root, "pyproject.toml"), "rb") as stream:
-        settings = tomllib.load(stream)
+        try:
+            settings = tomllib.load(stream)
+        except tomllib.TOMLDecodeError as err:
+            raise SetupError(f"{root}/pyproject.toml: must be TOML, got {err}; correct it") from err
     project, ours = settings["project"], settings["tool"]["tzrec-build"]
     extras = project["optional-dependencies"]
     requirements = [*project["dependencies"], *(pin for extra in [device, *ours["extras"]] for pin in extras[extra])]

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -16,7 +17,9 @@ from typing import TextIO
 TAIL_LINES = 12
 TICK_S = 1.0
 ANSWER_S = 30.0  # nvidia-smi needs seconds on a machine with many devices, and hangs where the driver is broken
-PR_SET_PDEATHSIG, SIGKILL = 1, 9
+PR_SET_PDEATHSIG = 1
+STRAGGLER_S = 10.0
+GROUP_WIDTH = 20
 NOT_PASSED = {"PYTHONHOME", "PYTHONPATH", "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_DRY_RUN"}
 
 
@@ -91,7 +94,8 @@ class Runner:
                     stderr=subprocess.STDOUT,
                     env={name: value for name, value in os.environ.items() if name not in NOT_PASSED},
                     pass_fds=[self._lock],
-                    preexec_fn=_die_with_parent,  # noqa: PLW1509 - one thread, nothing but a system call
+                    start_new_session=True,
+                    preexec_fn=self._before_exec,  # noqa: PLW1509 - one thread, nothing but system calls
                 )
             except OSError as err:
                 raise SetupError(f"{command[0]}: must be a program, got {err.strerror}; {remedy}") from err
@@ -121,9 +125,15 @@ class Runner:
                     self._stream.write(f"{self._back()}{self._clock() - start_s:6.0f} s")
                     self._stream.flush()
         except BaseException:
-            child.kill()
+            os.killpg(child.pid, signal.SIGKILL)
             child.wait()
             raise
+
+    def _before_exec(self) -> None:
+        """In the new process: leave the group's number beside the lock, and ask to die when the parent is killed."""
+        os.pwrite(self._lock, f"{os.getpid():<{GROUP_WIDTH}}".encode(), 0)
+        with contextlib.suppress(AttributeError, OSError):  # not Linux: the inherited lock has to do
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
     def _back(self) -> str:
         return f"\r{self._line}" if self._stream.isatty() else ""
@@ -137,17 +147,49 @@ class Runner:
 
 @contextmanager
 def locked(path: str, stream: TextIO = sys.stderr) -> Iterator[int]:
-    """Hold the set-up's lock; says so when it has to wait. The kernel frees it when the last holder ends, however it ends."""
-    with open(path, "ab") as handle:
+    """Hold the set-up's lock; says so when it has to wait. The kernel frees it when the last holder ends, however it ends.
+
+    The file holds the process group of the program that was started last. What is left of it (`python -m venv` and pip start
+    further programs, which survive them) is ended, so that nothing writes into .venv behind our back.
+    """
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             print("set-up: another call is at work on .venv, waiting for it", file=stream, flush=True)
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield handle.fileno()
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        group = os.pread(lock, GROUP_WIDTH, 0).strip()
+        if group.isdigit():
+            _end_stragglers(int(group), os.path.dirname(path))
+        yield lock
+    finally:
+        os.close(lock)
 
 
-def _die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent is killed; systems without the call keep the lock instead."""
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, SIGKILL)
+def _end_stragglers(group: int, venv: str) -> None:
+    """Kill the processes of a group that run in or on .venv, and wait until they are gone; numbers are used again, hence both.
+
+    Raises:
+        SetupError: one of them does not end.
+    """
+    start_s = time.monotonic()
+    while alive := _members(group, venv):
+        if time.monotonic() - start_s > STRAGGLER_S:
+            raise SetupError(f"process {alive[0]}: is left over from an earlier set-up and does not end; kill it")
+        for pid in alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
+
+
+def _members(group: int, venv: str) -> list[int]:
+    """List the processes of a group that name .venv on their command line; none on systems without /proc."""
+    found = []
+    for name in os.listdir("/proc") if os.path.isdir("/proc") else []:
+        with contextlib.suppress(OSError):  # ended meanwhile, or somebody else's
+            if name.isdigit() and os.getpgid(int(name)) == group:
+                with open(f"/proc/{name}/cmdline", "rb") as stream:
+                    if venv.encode() in stream.read():
+                        found.append(int(name))
+    return found
