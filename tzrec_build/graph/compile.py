@@ -11,7 +11,8 @@ from typing import Any
 from tzrec_build.errors import ConfigError
 from tzrec_build.graph.grammar import PipelineSpec, StepSpec, Workspace
 from tzrec_build.graph.references import parse_ref
-from tzrec_build.graph.rules import RULES, Flags, Given, Made, Model, Out, Param, Rule, Runs, Switch
+from tzrec_build.graph.rule import Flags, Given, Made, Model, Out, Param, Rule, Runs, Switch
+from tzrec_build.graph.rules import RULES
 from tzrec_build.graph.spec import Input, TaskSpec
 
 Facts = Mapping[str, Any]

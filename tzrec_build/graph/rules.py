@@ -1,109 +1,11 @@
-"""The table of rules: one `Rule` per artifact, with the tool that makes it, what the tool reads and its flags.
-
-A rule is data. `compile.py` turns each rule that applies to a pipeline into a `TaskSpec`; the words used in `flags` are:
-
-* `Made("config/train.config")`: a file or folder of another artifact of the same pipeline
-* `Given("data.train")`: path texts that pipeline.toml gives (``item`` is the instance: an [eval.NAME], a benchmark seed)
-* `Param("train.seed")`: a value of pipeline.toml; the flag is left out when the value is empty
-* `Out("checkpoint.json")`: a file of the artifact itself, `Out()` the artifact
-* `Model()`: the checkpoint to use, in the flags that every tool takes for it
-* `Runs()`: the folders of all benchmark runs
-* a plain text stands for itself; `Switch` is a flag without a value
-"""
+"""The table of rules: one `Rule` per artifact, with the tool that makes it, what the tool reads and its flags."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
-
 from tzrec_build.graph.grammar import PipelineSpec
+from tzrec_build.graph.rule import Flags, Given, Made, Model, Out, Param, Rule, Runs, Switch
 
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A file or folder of another artifact of the same pipeline; left out, flag and all, when nothing makes it and `optional`."""
-
-    path: str
-    optional: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """Path texts of the pipeline, by attribute path."""
-
-    field: str
-    optional: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Param:
-    """A value of the pipeline, by attribute path."""
-
-    field: str
-
-
-@dataclass(frozen=True, slots=True)
-class Out:
-    """The artifact, or a file in it."""
-
-    path: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """The checkpoint that `pick` chose, or the one that [checkpoint] names."""
-
-
-@dataclass(frozen=True, slots=True)
-class Runs:
-    """The folders of all benchmark runs."""
-
-
-class Switch:
-    """A flag without a value."""
-
-
-Word: TypeAlias = "Made | Given | Param | Out | Model | Runs | Switch | str"
-Flags: TypeAlias = tuple[tuple[str, Word], ...]
-
-_PLAIN = ("protobuf",)
 _TORCH = ("torch", "torchrec", "fbgemm-gpu", "torchmetrics", "tensordict", "numpy", "pyarrow", "protobuf")
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """How one kind of artifact is made.
-
-    Attributes:
-        verb: name of the artifact and of the doit task group.
-        doc: one line for ``doit list``.
-        tool: module below `tzrec_build.tools`.
-        flags: its command line.
-        outputs: files or globs that it promises.
-        when: whether a pipeline has this artifact.
-        items: one artifact for each of these (name, value) pairs, or just one.
-        purpose: what the tool reads a config for; path fields of the config with this reader are inputs ("" for none).
-        packages: packages whose version counts.
-        extra: inputs that are read without a flag of their own.
-        headline: file whose numbers are shown after a build.
-        threads: attribute path of the thread count; "" for one thread.
-        needs_table: the artifact is left out where neither pipeline.toml nor the config names this table.
-    """
-
-    verb: str
-    doc: str
-    tool: str
-    flags: Flags
-    outputs: tuple[str, ...]
-    when: Callable[[PipelineSpec], bool]
-    items: Callable[[PipelineSpec], Sequence[tuple[str, object]]] | None = None
-    purpose: str = ""
-    packages: tuple[str, ...] = _PLAIN
-    extra: tuple[Made, ...] = ()
-    headline: str = ""
-    threads: str = ""
-    needs_table: str = ""
 
 
 def _has_config(p: PipelineSpec) -> bool:
