@@ -21,7 +21,7 @@ def items(tmp_path: Path, lines: list[str], header: str = HEADER) -> str:
 
 def sampler(path: str, count: int = 5, **types: pa.DataType) -> NegativeSampler:
     types = types or {"i": pa.int64()}
-    made = NegativeSampler(
+    return NegativeSampler(
         load_item_table(path),
         attr_fields=["i", "c"],
         attr_delimiter=":",
@@ -29,15 +29,17 @@ def sampler(path: str, count: int = 5, **types: pa.DataType) -> NegativeSampler:
         sample_count=count,
         types=types,
     )
-    made.restart((7,))
-    return made
+
+
+def rng(seed: int = 7) -> np.random.Generator:
+    return np.random.default_rng(seed)
 
 
 def test_attributes_take_the_types_of_their_columns(tmp_path: Path) -> None:
     path = items(tmp_path, ["5\t1\t5:a\x1db", "6\t0\t6:"])
     made = sampler(path, 2, i=pa.int32(), c=pa.list_(pa.string()), u=pa.int64())
     columns = {"i": pa.array([1, 2], pa.int32()), "c": pa.array([["x"], []]), "u": pa.array([8, 9])}
-    extended = made.extend(columns)
+    extended = made.extend(columns, rng())
     assert extended["i"].to_pylist() == [1, 2, 5, 5]
     assert extended["c"].to_pylist() == [["x"], [], ["a", "b"], ["a", "b"]]
     assert extended["u"].to_pylist() == [8, 9]
@@ -45,7 +47,9 @@ def test_attributes_take_the_types_of_their_columns(tmp_path: Path) -> None:
 
 def test_empty_attributes_are_nulls_or_empty_lists(tmp_path: Path) -> None:
     path = items(tmp_path, ["6\t1\t:"])
-    extended = sampler(path, 1, i=pa.int64(), c=pa.list_(pa.int64())).extend({"i": pa.array([1]), "c": pa.array([[1]])})
+    extended = sampler(path, 1, i=pa.int64(), c=pa.list_(pa.int64())).extend(
+        {"i": pa.array([1]), "c": pa.array([[1]])}, rng()
+    )
     assert extended["i"].to_pylist() == [1, None]
     assert extended["c"].to_pylist() == [[1], []]
 
@@ -54,7 +58,7 @@ def test_empty_attributes_are_nulls_or_empty_lists(tmp_path: Path) -> None:
 def test_shares_follow_the_weights_of_the_items_that_are_not_in_the_batch(tmp_path: Path, in_batch: list[int]) -> None:
     weights = np.array([4.0, 3.0, 2.0, 10.0, 1.0, 0.0, 0.5])
     path = items(tmp_path, [f"{item}\t{weight}\t{item}:" for item, weight in enumerate(weights)])
-    drawn = sampler(path, 20_000).draw(np.array(in_batch, np.int64))
+    drawn = sampler(path, 20_000).draw(np.array(in_batch, np.int64), rng())
     weights[in_batch] = 0
     shares = np.bincount(drawn, minlength=7) / 20_000
     np.testing.assert_allclose(shares, weights / weights.sum(), atol=0.02)
@@ -64,23 +68,26 @@ def test_shares_follow_the_weights_of_the_items_that_are_not_in_the_batch(tmp_pa
 
 def test_null_items_are_item_zero(tmp_path: Path) -> None:
     path = items(tmp_path, ["0\t1\t0:", "1\t1\t1:"])
-    assert sampler(path, 3).extend({"i": pa.array([None], pa.int64())})["i"].to_pylist() == [None, 1, 1, 1]
+    assert sampler(path, 3).extend({"i": pa.array([None], pa.int64())}, rng())["i"].to_pylist() == [None, 1, 1, 1]
 
 
 def test_one_seed_one_series(tmp_path: Path) -> None:
     path = items(tmp_path, [f"{item}\t1\t{item}:" for item in range(100)])
     made = sampler(path)
-    first = [made.draw(np.array([1])).tolist() for _ in range(3)]
-    made.restart((7,))
-    assert [made.draw(np.array([1])).tolist() for _ in range(3)] == first
-    made.restart((8,))
-    assert [made.draw(np.array([1])).tolist() for _ in range(3)] != first
+
+    def series(seed: int) -> list[list[int]]:
+        numbers = rng(seed)
+        return [made.draw(np.array([1]), numbers).tolist() for _ in range(3)]
+
+    assert series(7) == series(7)
+    assert series(7) != series(8)
+    assert series(7)[0] != series(7)[1]
 
 
 def test_no_item_left(tmp_path: Path) -> None:
     path = items(tmp_path, ["1\t1\t1:", "2\t0\t2:"])
     with pytest.raises(DataError, match=r"items.txt: every item with a weight is in the batch"):
-        sampler(path).draw(np.array([1]))
+        sampler(path).draw(np.array([1]), rng())
 
 
 @pytest.mark.parametrize(
@@ -108,4 +115,4 @@ def test_missing_table_and_wrong_item_column(tmp_path: Path) -> None:
     with pytest.raises(
         ColumnError, match="column 'i': item_id_field of the negative sampler must hold integers, got string"
     ):
-        made.extend({"i": pa.array(["a"])})
+        made.extend({"i": pa.array(["a"])}, rng())

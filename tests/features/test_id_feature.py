@@ -169,3 +169,17 @@ def test_attributes() -> None:
     assert (item.num_embeddings, item.embedding_dim, item.output_dim, item.embedding_name) == (3, 4, 4, "t")
     assert (item.pooling, item.init_fn, item.trainable, item.data_type) == ("MEAN", "nn.init.zeros_", False, "FP32")
     assert (item.is_sparse, item.is_sequence, item.sequence_name, item.value_dim) == (True, False, "", 0)
+
+
+def test_fg_value_type_integer_reads_numbers_first() -> None:
+    item = made('hash_bucket_size: 100 fg_value_type: "int64" default_value: "01"')
+    assert rows(encode(item, x=["001", "2", None])) == [[95], [70], [95]]
+    with pytest.raises(ColumnError, match="row 0 of the batch, column 'x': must be an integer, got 'a'"):
+        encode(item, x=["a"])
+    with pytest.raises(NotSupportedError, match="fg_value_type 'float'"):
+        made('hash_bucket_size: 100 fg_value_type: "float"')
+
+
+def test_empty_separator() -> None:
+    with pytest.raises(ConfigError, match="separator must not be empty"):
+        made('hash_bucket_size: 100 separator: ""')

@@ -180,6 +180,9 @@ def test_negative_sampling(tmp_path: Path, parquet: str) -> None:
     assert again == column(batches, "i", "__NEG__")
     made.set_epoch(1)
     assert column(list(made), "i", "__NEG__") != again
+    left, right = iter(made), iter(made)  # two loops over one loader do not disturb each other
+    assert [next(left).size, next(right).size] == [4, 4]
+    assert column([*left], "i", "__NEG__") == column([*right], "i", "__NEG__")
     assert len(column(list(loader(parquet, DATA + sampler, mode="eval")), "i", "__NEG__")[0]) == 4 + 3
     predicted = next(iter(loader(parquet, DATA + sampler, mode="predict")))
     assert len(predicted.sparse["__NEG__"]["i"].values()) == 4

@@ -129,6 +129,10 @@ def test_encoded_sequences_are_only_parsed() -> None:
 
 
 def test_refusals() -> None:
+    with pytest.raises(NotSupportedError, match="sequence_fields that leave out the feature's own input"):
+        features(BLOCK.replace('expression: "user:ts"', 'expression: "user:ts" sequence_fields: "other"'))
+    with pytest.raises(NotSupportedError, match="weighted ids inside a sequence"):
+        flat_id("hash_bucket_size: 5 weighted: true")
     with pytest.raises(NotSupportedError, match="value_dim 0 inside a sequence"):
         flat_id("hash_bucket_size: 5 value_dim: 0")
     with pytest.raises(NotSupportedError, match="combo_feature inside a sequence_feature in feature_configs"):

@@ -29,7 +29,6 @@ class TableReader:
     def __init__(self, table: ParquetTable | CsvTable, options: ReaderOptions) -> None:
         self._table = table
         self._options = options
-        self._epoch = 0
 
     @property
     def num_rows(self) -> int:
@@ -42,17 +41,15 @@ class TableReader:
         """Columns that are read and their types (of a CSV column as found in the first block)."""
         return self._table.types
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the shuffling of the next iteration."""
-        self._epoch = epoch
-
     def __iter__(self) -> Iterator[dict[str, pa.Array]]:
         for item in self.slices():
             yield dict(item.columns)
 
-    def slices(self) -> Iterator[TableSlice]:
+    def slices(self, epoch: int = 0) -> Iterator[TableSlice]:
         """Like iterating, with the place of every row.
 
+        Args:
+            epoch: chooses the order under `shuffle`; each epoch has its own.
         Raises:
             DataError: a file turns out to be damaged.
         """
@@ -64,7 +61,7 @@ class TableReader:
         slices = rebatch(pieces, options.batch_size, drop_remainder=options.drop_remainder)
         if not options.shuffle:
             return slices
-        return shuffled(slices, options.shuffle_buffer_size, (options.seed, self._epoch, options.rank))
+        return shuffled(slices, options.shuffle_buffer_size, (options.seed, epoch, options.rank))
 
 
 def open_table(input_path: str, columns: Sequence[str] = (), options: ReaderOptions | None = None) -> TableReader:

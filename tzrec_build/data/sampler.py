@@ -105,27 +105,22 @@ class NegativeSampler:
         self._order = np.argsort(table.ids, kind="stable")
         self._sorted_ids = table.ids[self._order]
         self._cumulative = np.cumsum(table.weights)
-        self._rng = np.random.default_rng(0)
 
-    def restart(self, seed: Sequence[int]) -> None:
-        """Begin a new, reproducible series of draws."""
-        self._rng = np.random.default_rng(list(seed))
-
-    def extend(self, columns: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
+    def extend(self, columns: Mapping[str, pa.Array], rng: np.random.Generator) -> dict[str, pa.Array]:
         """Append the attributes of the drawn items to their columns; other columns stay as they are.
 
         Raises:
             ColumnError: the item column holds no integers.
             DataError: every item with a weight is in the batch.
         """
-        drawn = pa.array(self.draw(_item_ids(self._item_id_field, columns[self._item_id_field])))
+        drawn = pa.array(self.draw(_item_ids(self._item_id_field, columns[self._item_id_field]), rng))
         extended = dict(columns)
         for name, values in self._attributes.items():
             if name in extended:
                 extended[name] = pa.concat_arrays([extended[name], values.take(drawn)])
         return extended
 
-    def draw(self, batch_ids: Int64Array) -> Int64Array:
+    def draw(self, batch_ids: Int64Array, rng: np.random.Generator) -> Int64Array:
         """Positions in the table of `sample_count` items (repeats are possible), none of them in the batch."""
         excluded = np.zeros(len(self._sorted_ids), np.bool_)
         found = np.minimum(np.searchsorted(self._sorted_ids, batch_ids), len(self._sorted_ids) - 1)
@@ -137,19 +132,20 @@ class NegativeSampler:
                 f"{self._table.path}: every item with a weight is in the batch, none is left to sample; add items or lower batch_size"
             )
         if allowed < _REJECTION_FLOOR * self._cumulative[-1]:
-            return self._pick(np.cumsum(weights), self._sample_count)
+            return _pick(np.cumsum(weights), self._sample_count, rng)
         drawn = np.zeros(0, np.int64)
         while len(drawn) < self._sample_count:
-            more = self._pick(self._cumulative, self._sample_count)
+            more = _pick(self._cumulative, self._sample_count, rng)
             drawn = np.concatenate([drawn, more[~excluded[more]]])
         return drawn[: self._sample_count]
 
-    def _pick(self, cumulative: Float64Array, count: int) -> Int64Array:
-        points = self._rng.random(count) * cumulative[-1]
-        # "right" never lands on an item of weight 0: its step has no width
-        picked = np.searchsorted(cumulative, points, side="right")
-        last = np.searchsorted(cumulative, cumulative[-1], side="left")
-        return np.minimum(picked, last).astype(np.int64)
+
+def _pick(cumulative: Float64Array, count: int, rng: np.random.Generator) -> Int64Array:
+    points = rng.random(count) * cumulative[-1]
+    # "right" never lands on an item of weight 0: its step has no width
+    picked = np.searchsorted(cumulative, points, side="right")
+    last = np.searchsorted(cumulative, cumulative[-1], side="left")
+    return np.minimum(picked, last).astype(np.int64)
 
 
 def _item_ids(name: str, column: pa.Array) -> Int64Array:

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from tzrec_build.data.groups import BASE_DATA_GROUP, NEG_DATA_GROUP
-from tzrec_build.errors import ConfigError, suggestion
+from tzrec_build.errors import ConfigError, NotSupportedError, suggestion
 from tzrec_build.features.bucketizers import Bucketizer
 from tzrec_build.features.elements import ElementError, as_float32, as_int64, check_range
 from tzrec_build.features.encoded import Encoding, parse_dense, parse_sequence_dense, parse_sparse
@@ -61,32 +61,46 @@ class Feature(ABC):
         self.sequence_name = "" if sequence is None else (sequence.name or self.name)
         self.sequence_length = 0 if sequence is None else sequence.length
         self._separator: str = config.separator
+        if not self._separator:
+            raise ConfigError(f"{scope.where}: separator must not be empty")
         self._sequence_delim = "" if sequence is None else sequence.delim
-        references = [self._reference(text) for text in self._expressions()]
-        self.sides = tuple(side for side, _ in references)
-        self._raw_inputs = tuple(prefix + name for _, name in references)
-        if scope.fg_mode in RAW_INPUT_MODES and not references:
-            raise ConfigError(
-                f"{scope.where}: expression must be set under {scope.fg_mode}; write the input as side:column"
-            )
-        self.inputs = self._raw_inputs if scope.fg_mode in RAW_INPUT_MODES else (self.name,)
+        self._place_inputs(prefix)
         self.data_group = self._find_data_group()
         self.default_value: str = config.default_value or ("0" if self.is_sequence else "")
         self.bucketizer = self._make_bucketizer()
         self.is_sparse = self.bucketizer is not None
-        self.num_embeddings = 0 if self.bucketizer is None else self.bucketizer.rows
-        self.embedding_dim = int(config.embedding_dim) if self.is_sparse else 0
-        self.embedding_name = (config.embedding_name or f"{self.name}_emb") if self.is_sparse else ""
         self.value_dim = self._find_value_dim()
         self.is_weighted = bool(getattr(config, "weighted", False))
+        self._place_table()
+        self.output_dim = self.embedding_dim if self.is_sparse else self.value_dim
+        self._encoding = self._make_encoding()
+
+    def _place_inputs(self, prefix: str) -> None:
+        """Set `sides` and `inputs`."""
+        references = [self._reference(text) for text in self._expressions()]
+        raw_mode = self.scope.fg_mode in RAW_INPUT_MODES
+        if raw_mode and not references:
+            raise ConfigError(
+                f"{self.scope.where}: expression must be set under {self.scope.fg_mode}; write the input as side:column"
+            )
+        self.sides = tuple(side for side, _ in references)
+        sequence_fields = set(self.config.sequence_fields)
+        if self._in_block and sequence_fields and not sequence_fields.issuperset(name for _, name in references):
+            raise NotSupportedError("sequence_fields that leave out the feature's own input", self.scope.where)
+        self.inputs = tuple(prefix + name for _, name in references) if raw_mode else (self.name,)
+
+    def _place_table(self) -> None:
+        """Set what describes the embedding table."""
+        config = self.config
+        self.num_embeddings = 0 if self.bucketizer is None else self.bucketizer.rows
+        self.embedding_dim = int(config.embedding_dim) if self.is_sparse else 0
+        self.embedding_name: str = (config.embedding_name or f"{self.name}_emb") if self.is_sparse else ""
         self.init_fn: str = config.init_fn
         self.trainable: bool = config.trainable
         self.pooling = self._choice("pooling", config.pooling, POOLINGS)
         self.data_type = self._choice("data_type", config.data_type, TABLE_TYPES)
-        self.output_dim = self.embedding_dim if self.is_sparse else self.value_dim
-        self._encoding = self._make_encoding()
         if self.is_sparse and self.embedding_dim == 0:
-            raise ConfigError(f"{scope.where}: embedding_dim must be above 0, the feature gives ids")
+            raise ConfigError(f"{self.scope.where}: embedding_dim must be above 0, the feature gives ids")
 
     def encode(self, columns: Mapping[str, pa.Array]) -> FeatureValues:
         """Turn the columns named by `inputs` into ids or numbers.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,17 +11,28 @@ import pyarrow as pa
 from tzrec_build.data.row_errors import ColumnError
 from tzrec_build.errors import ConfigError, NotSupportedError
 from tzrec_build.features.bucketizers import Bucketizer, NumberBucketizer
-from tzrec_build.features.elements import ElementError
+from tzrec_build.features.elements import ElementError, as_int64
 from tzrec_build.features.encoded import column_error, fill_rows, filled_lengths, map_elements, split_weights
 from tzrec_build.features.feature import Feature
 from tzrec_build.features.ragged import Ragged, plain, position_in_row
 from tzrec_build.features.raw_columns import first_of_each, plain_elements, present_mask, sequence_elements
+from tzrec_build.features.scope import FeatureScope
 from tzrec_build.features.values import FeatureValues, Float32Array, Int64Array, SparseValues
 from tzrec_build.features.vocabulary import text_bucketizer
+
+# fg_value_type -> whether values are read as integers before their id is found
+_VALUE_TYPES: Mapping[str, bool] = {"string": False, "int32": True, "int64": True}
 
 
 class IdFeature(Feature):
     """A categorical feature; see `Feature` for the attributes."""
+
+    def __init__(self, config: Any, scope: FeatureScope) -> None:
+        value_type = getattr(config, "fg_value_type", "").lower() or "string"
+        if value_type not in _VALUE_TYPES:
+            raise NotSupportedError(f"fg_value_type {value_type!r} (only {', '.join(_VALUE_TYPES)})", scope.where)
+        self._as_integers = _VALUE_TYPES[value_type]
+        super().__init__(config, scope)
 
     def _expressions(self) -> list[str]:
         return [self.config.expression] if self.config.expression else []
@@ -91,6 +103,8 @@ class IdFeature(Feature):
     def _bucketize(self, values: pa.Array) -> Int64Array:
         if self.bucketizer is None:
             raise RuntimeError("bug: an id feature without bucketizer")
+        if self._as_integers:  # so that the texts "7" and "007" are one value
+            values = pa.array(as_int64(values))
         return self.bucketizer.ids(values)
 
     def _default_ids(self) -> Int64Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pyarrow as pa
 
 from tzrec_build.data.batch import Batch
@@ -102,17 +103,16 @@ class BatchLoader:
         self._epoch = epoch
 
     def __iter__(self) -> Iterator[Batch]:
-        self._reader.set_epoch(self._epoch)
-        if self._sampler is not None:
-            self._sampler.restart((self._options.seed, self._epoch, self._options.rank))
-        return prefetched(self._batches, _DEPTH)
+        epoch = self._epoch
+        return prefetched(lambda: self._batches(epoch), _DEPTH)
 
-    def _batches(self) -> Iterator[Batch]:
-        for item in self._reader.slices():
+    def _batches(self, epoch: int) -> Iterator[Batch]:
+        rng = np.random.default_rng([self._options.seed, epoch, self._options.rank])
+        for item in self._reader.slices(epoch):
             columns: Mapping[str, pa.Array] = item.columns
             try:
                 if self._sampler is not None:
-                    columns = self._sampler.extend(columns)
+                    columns = self._sampler.extend(columns, rng)
                 yield self._builder.build(columns, item.row_count)
             except ColumnError as err:
                 raise _placed(err, item) from err
