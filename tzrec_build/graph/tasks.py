@@ -13,6 +13,7 @@ from doit.dependency import FileChangedChecker
 from doit.exceptions import InvalidTask
 
 import tzrec_build
+from tzrec_build.config.variables import check_variables
 from tzrec_build.errors import BuildError, CorruptError
 from tzrec_build.files import write_bytes
 from tzrec_build.graph import compiled, reporter, state
@@ -122,6 +123,7 @@ class Graph:
             return
         self._loaded = True
         try:
+            check_variables(os.environ)
             workspace = self._workspace()
             specs = compile_workspace(workspace, self._facts)
         except BuildError as err:

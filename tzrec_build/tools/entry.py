@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 
+from tzrec_build.config.variables import check_variables
 from tzrec_build.errors import BuildError
 from tzrec_build.logs import setup_logging
 
@@ -29,6 +31,7 @@ def run_tool(
     args = parser.parse_args(argv)
     setup_logging(debug=args.debug)
     try:
+        check_variables(os.environ)
         run(args)
     except BuildError as err:
         if args.debug:
