@@ -46,7 +46,7 @@ def test_each_rule_writes_its_choice(model_dir, tmp_path, flags, step):
         (["--by", "step", "--step", "11"], 1, "model.ckpt-11 is wanted but only steps 10, 20, 30 are there"),
     ],
 )
-def test_a_rule_that_chooses_nothing_writes_nothing(model_dir, tmp_path, capsys, flags, code, message):
+def test_a_rule_that_chooses_nothing_writes_nothing(model_dir, tmp_path, capsys, flags, code, message):  # noqa: PLR0917
     out = tmp_path / "pick.json"
     assert main(["--model_dir", str(model_dir), "--output_path", str(out), *flags]) == code
     assert message in capsys.readouterr().err

@@ -111,7 +111,11 @@ def test_a_frozen_group_stays_frozen(name):
     [
         ("exponential_decay_learning_rate", {}, "decay_size must be at least 1, got 0; set it"),
         ("cosine_annealing_learning_rate", {}, "T_max must be at least 1, got 0; set it"),
-        ("cosine_annealing_warm_restarts_learning_rate", {}, "T_0 and T_mult must be at least 1, got 0 and 1; set them"),
+        (
+            "cosine_annealing_warm_restarts_learning_rate",
+            {},
+            "T_0 and T_mult must be at least 1, got 0 and 1; set them",
+        ),
         (
             "manual_step_learning_rate",
             {"schedule_sizes": [3, 2], "learning_rates": [1.0, 2.0]},

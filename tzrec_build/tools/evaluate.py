@@ -22,8 +22,8 @@ def evaluate_checkpoint(spec: ModelSpec, input_path: str) -> tuple[int | None, d
     Raises:
         ConfigError: no table is named.
     """
-    from tzrec_build.data.loader import LoaderOptions
     from tzrec_build.errors import ConfigError
+    from tzrec_build.features.loader import LoaderOptions
     from tzrec_build.training.evaluation import EvalSettings, evaluate
     from tzrec_build.training.pipeline import load_model
 

@@ -76,7 +76,9 @@ def _wanted_step(spec: Spec, latest: int) -> int:
 def _run(args: argparse.Namespace) -> None:
     spec = Spec(Path(args.model_dir), args.by, args.metric, args.step, not args.smaller_is_better)
     chosen = pick(spec)
-    write_json(args.output_path, {"checkpoint": chosen.path.name, "step": chosen.step, "by": spec.by, "metric": spec.metric})
+    write_json(
+        args.output_path, {"checkpoint": chosen.path.name, "step": chosen.step, "by": spec.by, "metric": spec.metric}
+    )
     print(f"{chosen.path.name} by {spec.by}{' ' + spec.metric if spec.metric else ''}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -36,7 +37,9 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser("train", description=__doc__)
     parser.add_argument("--pipeline_config_path", required=True, help="pipeline config, text or .json")
     parser.add_argument("--train_input_path", default="", help="table to train on; the config's own by default")
-    parser.add_argument("--eval_input_path", default="", help="table evaluated after every save; the config's own by default")
+    parser.add_argument(
+        "--eval_input_path", default="", help="table evaluated after every save; the config's own by default"
+    )
     parser.add_argument("--model_dir", required=True, help="folder to fill; must hold no checkpoint yet")
     parser.add_argument("--seed", type=int, default=7, help="of weights, shuffling and dropout")
     parser.add_argument("--fine_tune_checkpoint", default="", help="checkpoint or model directory to start from")
@@ -45,4 +48,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # files are whole or absent at any moment: nothing to clean up, so end at once
     sys.exit(main(sys.argv[1:]))

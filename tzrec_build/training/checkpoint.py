@@ -116,7 +116,9 @@ def restore_state(folder: Path, target: Mapping[str, object], *, strict: bool) -
             skipped.append(name)
             if strict:
                 found = "nothing" if entry is None else f"shape {entry.shape}"
-                raise DataError(f"{folder}: tensor {name!r} of shape {shape} is wanted, got {found}; use the config it was trained with")
+                raise DataError(
+                    f"{folder}: tensor {name!r} of shape {shape} is wanted, got {found}; use the config it was trained with"
+                )
             continue
         copy_state({name: value}, {name: read_entry(folder, name, entry)})
         taken.append(name)
@@ -132,7 +134,9 @@ def flatten_optimizer(state: Mapping[str, Mapping[str, object]]) -> dict[str, ob
 
 def report_restored(what: str, restored: Restored) -> None:
     """Log how much was taken, and by name what was not."""
-    logger.info("%s: %d tensors restored, %d left at their own values", what, len(restored.taken), len(restored.skipped))
+    logger.info(
+        "%s: %d tensors restored, %d left at their own values", what, len(restored.taken), len(restored.skipped)
+    )
     for name in restored.skipped:
         logger.warning("%s: %s is absent there or has another shape; it keeps its initial value", what, name)
 

@@ -67,7 +67,9 @@ def find_checkpoint(path: Path) -> Checkpoint:
         return Checkpoint(step_of(path) or 0, path)
     found = list_checkpoints(path)
     if not found:
-        raise DataError(f"{path}: no whole checkpoint (model.ckpt-N/model/.metadata) here; train first or name another folder")
+        raise DataError(
+            f"{path}: no whole checkpoint (model.ckpt-N/model/.metadata) here; train first or name another folder"
+        )
     return found[-1]
 
 
@@ -108,7 +110,11 @@ def best_step(results: Mapping[int, Mapping[str, float]], metric: str, *, larger
     if metric not in known:
         raise ConfigError(f"--metric: {metric!r} was not evaluated{suggestion(metric, known)}")
     sign = -1.0 if larger_is_better else 1.0
-    ranked = [(sign * values[metric], step) for step, values in results.items() if not math.isnan(values.get(metric, math.nan))]
+    ranked = [
+        (sign * values[metric], step)
+        for step, values in results.items()
+        if not math.isnan(values.get(metric, math.nan))
+    ]
     if not ranked:
         raise ConfigError(f"--metric: {metric!r} is NaN in every evaluation; pick by latest or mend the eval data")
     return min(ranked)[1]

@@ -120,9 +120,13 @@ def load_entries(folder: Path) -> dict[str, TensorEntry]:
             record = _MetadataUnpickler(stream).load()
         return _entries(record)
     except FileNotFoundError as err:
-        raise DataError(f"{path}: absent, so this is no whole checkpoint; train again or name another checkpoint") from err
+        raise DataError(
+            f"{path}: absent, so this is no whole checkpoint; train again or name another checkpoint"
+        ) from err
     except Exception as err:
-        raise DataError(f"{path}: not checkpoint metadata ({err}); restore the file or name another checkpoint") from err
+        raise DataError(
+            f"{path}: not checkpoint metadata ({err}); restore the file or name another checkpoint"
+        ) from err
 
 
 def _entries(record: object) -> dict[str, TensorEntry]:
@@ -136,7 +140,9 @@ def _entries(record: object) -> dict[str, TensorEntry]:
     return entries
 
 
-def _tensor_entry(name: str, stored: _TensorRecord, places: Mapping[tuple[object, tuple[int, ...]], _Record]) -> TensorEntry:
+def _tensor_entry(
+    name: str, stored: _TensorRecord, places: Mapping[tuple[object, tuple[int, ...]], _Record]
+) -> TensorEntry:
     properties = stored.get("properties")
     dtype = properties.state[0]  # type: ignore[attr-defined]
     if not isinstance(dtype, torch.dtype):
@@ -185,8 +191,10 @@ def read_entry(folder: Path, name: str, entry: TensorEntry) -> torch.Tensor:
             for axis, (start, size) in enumerate(zip(chunk.offsets, chunk.sizes, strict=True)):
                 target = target.narrow(axis, start, size)
             if part.shape != target.shape:
-                raise ValueError(f"shape {tuple(part.shape)} instead of {chunk.sizes}")  # noqa: TRY301 - one remedy for all
+                raise ValueError(f"shape {tuple(part.shape)} instead of {chunk.sizes}")
             target.copy_(part)
         except Exception as err:
-            raise DataError(f"{path}: tensor {name!r} cannot be read ({err}); restore the checkpoint or use another") from err
+            raise DataError(
+                f"{path}: tensor {name!r} cannot be read ({err}); restore the checkpoint or use another"
+            ) from err
     return whole

@@ -5,7 +5,6 @@ Sequence tables (EmbeddingCollection) are left unsharded, as TorchEasyRec does o
 
 from __future__ import annotations
 
-import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -74,7 +73,9 @@ def process_group(device: torch.device) -> Iterator[Runtime]:
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if world_size != 1:
-        raise ConfigError(f"WORLD_SIZE: training runs in one process for now, got {world_size}; start it without torchrun")
+        raise ConfigError(
+            f"WORLD_SIZE: training runs in one process for now, got {world_size}; start it without torchrun"
+        )
     backend = "nccl" if device.type == "cuda" else "gloo"
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -118,7 +119,7 @@ def plan_json(plan: ShardingPlan) -> dict[str, dict[str, dict[str, object]]]:
                 "compute_kernel": table.compute_kernel,
                 "ranks": list(table.ranks or []),
             }
-            for name, table in tables.items()  # type: ignore[attr-defined]
+            for name, table in tables.items()
         }
         for path, tables in plan.plan.items()
     }
@@ -143,7 +144,6 @@ def shard_model(
     _move_dense(model, runtime.device)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
         sharded = DistributedModelParallel(
             model,
             env=ShardingEnv.from_process_group(dist.group.WORLD),

@@ -19,6 +19,8 @@ from tzrec_build.models.heads import MetricSpec
 from tzrec_build.training.checkpoint_dir import EVAL_RESULT_FILE
 from tzrec_build.training.metrics import METRICS, LossMean, Metric
 
+PENALTY_SUFFIX = "_feature_p_loss"  # of variational dropout: no measure of quality, TorchEasyRec leaves it out too
+
 
 @dataclass(frozen=True, slots=True)
 class EvalSettings:
@@ -52,7 +54,8 @@ class MetricSet:
             label = self._model.metric_label(spec, dict(predictions), batch)
             self._metrics[spec.name].update(predictions[spec.prediction], label, _groups(spec, batch))
         for name, loss in losses.items():
-            self._losses.setdefault(name, LossMean()).update(float(loss), batch.size)
+            if not name.endswith(PENALTY_SUFFIX):
+                self._losses.setdefault(name, LossMean()).update(float(loss), batch.size)
 
     def compute(self) -> dict[str, float]:
         """Values by name, sorted."""
@@ -66,7 +69,7 @@ def _groups(spec: MetricSpec, batch: Batch) -> torch.Tensor | None:
     key = spec.params.get("grouping_key")
     if key is None:
         return None
-    ids = batch.sparse[BASE_DATA_GROUP] if BASE_DATA_GROUP in batch.sparse else None
+    ids = batch.sparse.get(BASE_DATA_GROUP)
     if ids is None or key not in ids.keys():  # noqa: SIM118 - a KeyedJaggedTensor is no dict
         raise ConfigError(f"metrics.{spec.kind}: grouping_key {key!r} is no id feature of the config; name one")
     feature = ids[str(key)]

@@ -43,7 +43,9 @@ class TrainWrapper(nn.Module):
 class Loader(Protocol):
     """Batches of one table, pass after pass."""
 
-    num_rows: int
+    @property
+    def num_rows(self) -> int:
+        """Rows of one pass."""
 
     def __iter__(self) -> Iterator[Batch]:
         """One pass."""
@@ -79,7 +81,9 @@ def read_loop_settings(config: Message) -> LoopSettings:
     """
     steps, epochs = config.num_steps, config.num_epochs
     if bool(steps) == bool(epochs):
-        raise ConfigError(f"train_config: exactly one of num_steps and num_epochs must be set, got {steps} and {epochs}; remove one")
+        raise ConfigError(
+            f"train_config: exactly one of num_steps and num_epochs must be set, got {steps} and {epochs}; remove one"
+        )
     by_epoch = config.save_checkpoints_epochs
     return LoopSettings(
         num_steps=steps,
@@ -119,7 +123,9 @@ class LossRecord:
         if not bool(finite.all()):
             row = int((~finite).nonzero()[0])
             step = self._last_step - len(window) + 1 + row
-            bad = [name for name, value in zip(self.names, window[row].tolist(), strict=True) if not math.isfinite(value)]
+            bad = [
+                name for name, value in zip(self.names, window[row].tolist(), strict=True) if not math.isfinite(value)
+            ]
             raise DivergedError(
                 f"train: loss {', '.join(bad)} is not a finite number at step {step}; "
                 "lower the learning rates, or look for extreme values and NaN in the input"
@@ -183,6 +189,8 @@ class Trainer:
                 raise DataError("train_input_path: the training table has no rows; name another")
             if settings.save_epochs and self._epoch % settings.save_epochs == 0:
                 self._save()
+        self._record.close()
+        progress.update(self._rows, self._suffix())
         progress.close(self._suffix())
         self._save()
         return self._rows

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from fbgemm_gpu.split_embedding_configs import EmbOptimType
@@ -108,19 +109,19 @@ def build_fused_optimizer(config: Message, device: torch.device) -> FusedOptimiz
     return FusedOptimizer(arguments, getattr(message, "initial_accumulator_value", 0.0), build_schedule(config))
 
 
-def _betas(config: Message) -> dict[str, object]:
+def _betas(config: Message) -> dict[str, Any]:
     return {"betas": (config.beta1, config.beta2), "eps": config.eps, "amsgrad": config.amsgrad}
 
 
-def _sgd(config: Message) -> dict[str, object]:
+def _sgd(config: Message) -> dict[str, Any]:
     return {"momentum": config.momentum, "dampening": config.dampening, "nesterov": config.nesterov}
 
 
-def _adagrad(config: Message) -> dict[str, object]:
+def _adagrad(config: Message) -> dict[str, Any]:
     return {"initial_accumulator_value": config.initial_accumulator_value, "eps": config.eps}
 
 
-DENSE: Mapping[str, tuple[type[torch.optim.Optimizer], Callable[[Message], dict[str, object]]]] = {
+DENSE: Mapping[str, tuple[type[torch.optim.Optimizer], Callable[[Message], dict[str, Any]]]] = {
     "sgd_optimizer": (torch.optim.SGD, _sgd),
     "adagrad_optimizer": (torch.optim.Adagrad, _adagrad),
     "adam_optimizer": (torch.optim.Adam, _betas),
@@ -164,13 +165,16 @@ class DenseOptimizer:
             rows[name] = {key: value for key, value in entries.items() if isinstance(value, torch.Tensor)}
         return {name: entries for name, entries in rows.items() if entries}
 
-
     def load_state(self, stored: Mapping[str, torch.Tensor]) -> tuple[str, ...]:
         """Take state saved under ``state.<parameter>.<entry>``; returns the parameters that it lacks (they start anew)."""
         lacking = []
         for name, parameter in self.parameters.items():
-            entries = {key: stored[f"state.{name}.{key}"] for key in self._entry_names() if f"state.{name}.{key}" in stored}
-            if self.optimizer is None or not entries:
+            entries = {
+                key: stored[f"state.{name}.{key}"] for key in self._entry_names() if f"state.{name}.{key}" in stored
+            }
+            # torch's fused kernels trust the shapes: state of another shape would be read and written out of bounds
+            fits = all(value.shape in {parameter.shape, torch.Size()} for value in entries.values())
+            if self.optimizer is None or not entries or not fits:
                 lacking.append(name)
                 continue
             self.optimizer.state[parameter] = {key: value.to(parameter.device) for key, value in entries.items()}

@@ -12,10 +12,10 @@ from tzrec_build.config.lint import lint
 from tzrec_build.config.load import parse_pipeline_config, read_config_text
 from tzrec_build.config.problems import raise_problems
 from tzrec_build.config.support import check_supported
-from tzrec_build.data.loader import BatchLoader, LoaderOptions
 from tzrec_build.errors import ConfigError, DataError
 from tzrec_build.features.create import create_features
 from tzrec_build.features.feature import Feature
+from tzrec_build.features.loader import BatchLoader, LoaderOptions
 from tzrec_build.models.base import BaseModel
 from tzrec_build.models.registry import create_model
 from tzrec_build.protos.tzrec.pipeline_pb2 import EasyRecConfig

@@ -9,9 +9,9 @@ import pyarrow as pa
 import torch
 
 from tzrec_build.data.batch import Batch
-from tzrec_build.data.loader import BatchLoader, LoaderOptions
 from tzrec_build.errors import ConfigError, suggestion
 from tzrec_build.features.feature import Feature
+from tzrec_build.features.loader import BatchLoader, LoaderOptions
 from tzrec_build.logs import ProgressLogger
 from tzrec_build.models.base import BaseModel
 from tzrec_build.models.match import TOWERS, MatchModel
@@ -70,7 +70,9 @@ def output_function(model: BaseModel, tower: str) -> Callable[[Batch], Outputs]:
             raise ConfigError(f"--tower: a match model predicts one tower at a time, got {tower!r}; give user or item")
         return lambda batch: {f"{tower}_tower_emb": model.tower_embedding(batch, tower)}
     if tower:
-        raise ConfigError(f"--tower: only match models have towers, got {tower!r} for a {type(model).__name__}; leave it out")
+        raise ConfigError(
+            f"--tower: only match models have towers, got {tower!r} for a {type(model).__name__}; leave it out"
+        )
     return model.predict
 
 

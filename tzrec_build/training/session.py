@@ -11,10 +11,11 @@ from torch import nn
 from torchrec.distributed.model_parallel import DistributedModelParallel
 
 from tzrec_build.config.load import save_pipeline_config
-from tzrec_build.data.loader import BatchLoader, LoaderOptions
 from tzrec_build.errors import ConfigError
+from tzrec_build.features.loader import BatchLoader, LoaderOptions
 from tzrec_build.files import write_json, write_text
 from tzrec_build.logs import logger
+from tzrec_build.models.base import BaseModel
 from tzrec_build.training.checkpoint import (
     CheckpointState,
     drop_old_checkpoints,
@@ -174,17 +175,19 @@ class _Session:
         protected = None
         if config.train_config.keep_checkpoint_max and export.exporter_type == "best" and self._eval_loader is not None:
             step = best_step(
-                load_eval_results(model_dir), export.best_exporter_metric, larger_is_better=export.metric_larger_is_better
+                load_eval_results(model_dir),
+                export.best_exporter_metric,
+                larger_is_better=export.metric_larger_is_better,
             )
             protected = model_dir / checkpoint_name(step)
         drop_old_checkpoints(model_dir, config.train_config.keep_checkpoint_max, protected)
 
 
-def build_parts(model: nn.Module, pipeline: Pipeline, runtime: Runtime) -> Parts:
+def build_parts(model: BaseModel, pipeline: Pipeline, runtime: Runtime) -> Parts:
     """Shard a model and give it its optimizers.
 
     Args:
-        model: BaseModel with its initial weights.
+        model: with its initial weights.
         pipeline: its config.
         runtime: device and rank.
     """
@@ -219,10 +222,13 @@ def restore_optimizer(folder: Path, parts: Parts) -> None:
     if not (folder / ".metadata").is_file():
         logger.warning("fine tune: %s is absent, the optimizers start anew", folder)
         return
-    restored = restore_state(folder, flatten_optimizer(parts.sharded.fused_optimizer.state_dict()["state"]), strict=False)
+    restored = restore_state(
+        folder, flatten_optimizer(parts.sharded.fused_optimizer.state_dict()["state"]), strict=False
+    )
     report_restored("fine tune, fused optimizer", restored)
     names = [name for name in load_entries(folder) if name.startswith("state.")]
-    parts.dense.load_state(read_tensors(folder, names))
+    for name in parts.dense.load_state(read_tensors(folder, names)):
+        logger.warning("fine tune, dense optimizer: no state for %s there, or of another shape; it starts anew", name)
 
 
 def optimizer_state(parts: Parts) -> dict[str, dict[str, object]]:

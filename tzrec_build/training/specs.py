@@ -66,7 +66,9 @@ def add_compute_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of `ComputeSpec`."""
     default = ComputeSpec()
     parser.add_argument("--threads", type=int, default=default.threads, help="threads of torch")
-    parser.add_argument("--device", default=default.device, choices=("auto", "cpu", "cuda"), help="auto takes a GPU where there is one")
+    parser.add_argument(
+        "--device", default=default.device, choices=("auto", "cpu", "cuda"), help="auto takes a GPU where there is one"
+    )
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,210 @@
+"""The train tool end to end on made-up rows."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.tiny_pipeline import DSSM, config_text, write_pipeline, write_rows
+from tzrec_build.config.load import load_pipeline_config
+from tzrec_build.tools.train import main
+from tzrec_build.training.checkpoint_dir import list_checkpoints, load_eval_results
+from tzrec_build.training.checkpoint_reader import load_entries, read_tensors
+
+
+def _digests(model_dir):
+    return {
+        str(path.relative_to(model_dir)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(model_dir.rglob("*"))
+        if path.is_file() and "records" not in path.parts
+    }
+
+
+def _train(folder, text, *more):
+    flags = write_pipeline(folder, text)
+    assert main([*flags, "--model_dir", str(folder / "model"), *more]) == 0
+    return folder / "model"
+
+
+def _refused(capsys, flags, code=2):
+    assert main(flags) == code
+    return capsys.readouterr().err
+
+
+def test_a_model_directory_holds_config_version_checkpoint_evaluation_and_records(tmp_path):
+    model = _train(tmp_path, config_text())
+    names = {str(path.relative_to(model)) for path in model.rglob("*") if path.is_file()}
+    assert names == {
+        "pipeline.config",
+        "version",
+        "train_eval_result_v2.txt",
+        "records/losses.csv",
+        "records/timings.json",
+        *(f"model.ckpt-7/{name}" for name in ("plan", "dataloader_state.json")),
+        *(f"model.ckpt-7/{part}/{name}" for part in ("model", "optimizer") for name in (".metadata", "__0_0.distcp")),
+    }
+    assert load_pipeline_config(model / "pipeline.config") == load_pipeline_config(tmp_path / "pipeline.config")
+    assert json.loads((model / "model.ckpt-7" / "dataloader_state.json").read_text()) == {"__epochs_completed__": 1}
+
+
+def test_training_learns_the_signal(tmp_path):
+    model = _train(tmp_path, config_text(train="num_epochs: 10 save_checkpoints_epochs: 10"))
+    assert load_eval_results(model)[79]["auc"] > 0.85
+    rows = list(csv.DictReader((model / "records" / "losses.csv").read_text().splitlines()))
+    assert [row["step"] for row in rows] == ["79"]
+    assert float(rows[0]["binary_cross_entropy"]) < 0.6
+
+
+def test_equal_seeds_give_equal_bytes_in_any_folder(tmp_path):
+    text = config_text(train="num_epochs: 2 save_checkpoints_steps: 5", data="shuffle: true shuffle_buffer_size: 3")
+    one = _digests(_train(tmp_path / "one", text))
+    flags = write_pipeline(tmp_path / "a longer" / "name", text)
+    other = tmp_path / "a longer" / "name" / "model"
+    command = [sys.executable, "-m", "tzrec_build.tools.train", *flags, "--model_dir", str(other)]
+    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PYTHONHASHSEED": "77"})
+    assert _digests(other) == one
+    assert len(one) > 10
+
+
+def test_another_seed_gives_another_model(tmp_path):
+    one = _digests(_train(tmp_path / "one", config_text(), "--seed", "1"))
+    other = _digests(_train(tmp_path / "two", config_text(), "--seed", "2"))
+    assert one["model.ckpt-7/model/__0_0.distcp"] != other["model.ckpt-7/model/__0_0.distcp"]
+
+
+def test_steps_save_at_their_multiples_and_at_the_end(tmp_path):
+    model = _train(tmp_path, config_text(train="num_steps: 11 save_checkpoints_steps: 4"))
+    assert [one.step for one in list_checkpoints(model)] == [4, 8, 10]
+    assert sorted(load_eval_results(model)) == [4, 8, 10]
+
+
+def test_a_step_is_saved_and_evaluated_once(tmp_path):
+    model = _train(tmp_path, config_text(train="num_steps: 9 save_checkpoints_steps: 4"))
+    assert len((model / "train_eval_result_v2.txt").read_text().splitlines()) == 2
+
+
+def test_epochs_save_at_their_multiples(tmp_path):
+    model = _train(tmp_path, config_text(train="num_epochs: 3 save_checkpoints_epochs: 2"))
+    assert [one.step for one in list_checkpoints(model)] == [15, 23]
+
+
+def test_only_the_newest_checkpoints_are_kept(tmp_path):
+    model = _train(tmp_path, config_text(train="num_steps: 11 save_checkpoints_steps: 2 keep_checkpoint_max: 2"))
+    assert [one.step for one in list_checkpoints(model)] == [8, 10]
+    assert sorted(load_eval_results(model)) == [2, 4, 6, 8, 10]
+    assert not list(model.glob(".*"))
+
+
+def test_the_best_checkpoint_is_kept_for_a_best_export(tmp_path):
+    train = "num_steps: 30 save_checkpoints_steps: 1 keep_checkpoint_max: 1"
+    text = config_text(train=train) + 'export_config { exporter_type: "best" best_exporter_metric: "auc" }'
+    model = _train(tmp_path, text)
+    results = load_eval_results(model)
+    best = max(results, key=lambda step: (results[step]["auc"], -step))
+    assert [one.step for one in list_checkpoints(model)] == sorted({best, 29})
+
+
+def test_a_match_model_trains_and_reports_recall(tmp_path):
+    model = _train(tmp_path, config_text(DSSM))
+    assert set(load_eval_results(model)[7]) == {"recall@5", "softmax_cross_entropy"}
+
+
+def test_fine_tuning_starts_from_weights_and_optimizer_state(tmp_path):
+    # dropout and data order are fixed by the seed, so one more epoch from a checkpoint must go on where it ended
+    first = _train(tmp_path / "one", config_text())
+    model = _train(tmp_path / "two", config_text(train="num_steps: 1"), "--fine_tune_checkpoint", str(first))
+    name = "model.output_mlp.weight"
+    before, after = (
+        read_tensors(path, [name])[name] for path in (first / "model.ckpt-7/model", model / "model.ckpt-0/model")
+    )
+    step = "state.model.output_mlp.weight.step"
+    assert 0 < float((before - after).abs().max()) < 0.02  # one Adam step of rate 0.01
+    assert float(read_tensors(model / "model.ckpt-0" / "optimizer", [step])[step]) == 9.0
+
+
+def test_fine_tuning_skips_what_the_checkpoint_lacks_and_says_so(tmp_path, capsys):
+    first = _train(tmp_path / "one", config_text())
+    text = config_text(DSSM).replace('"user" feature_names: ["user", "tags"]', '"user" feature_names: ["user"]')
+    flags = write_pipeline(tmp_path / "two", text)
+    err = _refused(capsys, [*flags, "--model_dir", str(tmp_path / "m"), "--fine_tune_checkpoint", str(first)], 1)
+    assert "shares no tensor with this model" in err
+    wider = config_text().replace("hidden_units: [8]", "hidden_units: [16]")
+    _train(tmp_path / "three", wider, "--fine_tune_checkpoint", str(first))
+    assert "model.deep_mlp.mlp.0.perceptron.0.weight is absent there or has another shape" in capsys.readouterr().err
+
+
+def test_a_frozen_table_stays_and_keeps_no_state(tmp_path):
+    frozen = config_text().replace(
+        "num_buckets: 30 embedding_dim: 4", "num_buckets: 30 embedding_dim: 4 trainable: false"
+    )
+    model = _train(tmp_path, frozen.replace("num_epochs: 1", "num_steps: 9 save_checkpoints_steps: 1"))
+    name = "model.embedding_group.emb_impls.__BASE__.ebc.embedding_bags.user_emb.weight"
+    first, last = (read_tensors(model / f"model.ckpt-{step}" / "model", [name])[name] for step in (1, 8))
+    assert first.equal(last)
+    assert not any(".user_emb." in entry for entry in load_entries(model / "model.ckpt-8" / "optimizer"))
+
+
+@pytest.mark.parametrize("train", ["", "num_steps: 5 num_epochs: 5"])
+def test_exactly_one_length_is_needed(tmp_path, capsys, train):
+    flags = write_pipeline(tmp_path, config_text(train=train))
+    err = _refused(capsys, [*flags, "--model_dir", str(tmp_path / "m")])
+    assert "pipeline.config:3: exactly one of num_steps and num_epochs must be above 0" in err
+
+
+def test_a_loss_that_is_no_number_names_its_step(tmp_path, capsys):
+    text = config_text(train="num_steps: 20 save_checkpoints_steps: 3").replace("lr: 0.01", "lr: 1e38")
+    flags = write_pipeline(tmp_path, text)
+    err = _refused(capsys, [*flags, "--model_dir", str(tmp_path / "m")], 1)
+    assert "train: loss binary_cross_entropy is not a finite number at step 1; lower the learning rates" in err
+    assert not list((tmp_path / "m").glob("*.ckpt-*"))
+
+
+def test_a_model_directory_in_use_is_refused(tmp_path, capsys):
+    model = _train(tmp_path, config_text(train="num_steps: 1"))
+    flags = write_pipeline(tmp_path, config_text())
+    assert f"{model} holds model.ckpt-0 already; name an empty folder" in _refused(
+        capsys, [*flags, "--model_dir", str(model)]
+    )
+
+
+def test_sparse_adam_is_refused_on_cpu_with_the_alternatives(tmp_path, capsys):
+    flags = write_pipeline(
+        tmp_path, config_text().replace("adagrad_optimizer { lr: 0.1 }", "adam_optimizer { lr: 0.1 }")
+    )
+    err = _refused(capsys, [*flags, "--model_dir", str(tmp_path / "m")])
+    assert "not supported yet: sparse_optimizer.adam_optimizer on cpu (use one of adagrad_optimizer" in err
+
+
+def test_an_absent_table_and_an_absent_label_are_named(tmp_path, capsys):
+    flags = write_pipeline(tmp_path, config_text())
+    (tmp_path / "train.parquet").unlink()
+    assert "train.parquet" in _refused(capsys, [*flags, "--model_dir", str(tmp_path / "m")], 1)
+    write_rows(tmp_path / "train.parquet")
+    (tmp_path / "pipeline.config").write_text(config_text().replace('label_fields: "clk"', 'label_fields: "clik"'))
+    err = _refused(capsys, [*flags, "--model_dir", str(tmp_path / "m")], 1)
+    assert "clik" in err
+    assert "did you mean 'clk'" in err
+
+
+def test_cuda_without_a_gpu_is_refused(tmp_path, capsys, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    flags = write_pipeline(tmp_path, config_text())
+    err = _refused(capsys, [*flags, "--model_dir", str(tmp_path / "m"), "--device", "cuda"])
+    assert "'cuda' was asked for but torch sees no GPU here" in err
+
+
+@pytest.mark.gpu
+def test_auto_takes_the_gpu_and_records_it(tmp_path):
+    flags = write_pipeline(tmp_path, config_text(train="num_epochs: 10"))
+    model = tmp_path / "model"
+    assert main([*flags[:-1], "auto", "--model_dir", str(model)]) == 0
+    assert json.loads((model / "records" / "timings.json").read_text())["device"] == "cuda:0"
+    assert load_eval_results(model)[79]["auc"] > 0.85
