@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from tzrec_build.files import write_text
 from tzrec_build.tools.entry import run_tool
-from tzrec_build.training.specs import ModelSpec, add_model_flags, model_spec
+from tzrec_build.training.specs import ModelSpec, add_model_flags, model_spec, prepare_threads
 
 
 def evaluate_checkpoint(spec: ModelSpec, input_path: str) -> tuple[int | None, dict[str, float]]:
@@ -38,6 +38,7 @@ def evaluate_checkpoint(spec: ModelSpec, input_path: str) -> tuple[int | None, d
 
 
 def _run(args: argparse.Namespace) -> None:
+    prepare_threads()
     step, values = evaluate_checkpoint(model_spec(args), args.eval_input_path)
     from tzrec_build.training.evaluation import result_line
 
@@ -48,7 +49,7 @@ def _run(args: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser("evaluate", description=__doc__)
+    parser = argparse.ArgumentParser("tzrec-build evaluate", description=__doc__)
     add_model_flags(parser)
     parser.add_argument("--eval_input_path", default="", help="table with labels; the config's own by default")
     parser.add_argument("--eval_result_path", required=True, help="JSON file to write")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from tzrec_build.errors import ConfigError
 from tzrec_build.files import write_bytes, write_json, write_text
 from tzrec_build.tools.entry import run_tool
-from tzrec_build.training.specs import ModelSpec, add_model_flags, model_spec
+from tzrec_build.training.specs import ModelSpec, add_model_flags, model_spec, prepare_threads
 
 if TYPE_CHECKING:
     from tzrec_build.training.pipeline import LoadedModel
@@ -90,13 +90,14 @@ def _export_one(loaded: LoadedModel, tower: str, folder: Path) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
+    prepare_threads()
     for folder in export(Spec(model_spec(args), Path(args.export_dir))):
         print(f"exported {folder}")
 
 
 def main(argv: Sequence[str]) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser("export", description=__doc__)
+    parser = argparse.ArgumentParser("tzrec-build export", description=__doc__)
     add_model_flags(parser)
     parser.add_argument("--export_dir", required=True, help="folder to make")
     parser.add_argument("--mode", choices=("script",), default="script", help="form of the graph")

@@ -84,7 +84,7 @@ def _run(args: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser("pick_checkpoint", description=__doc__)
+    parser = argparse.ArgumentParser("tzrec-build pick_checkpoint", description=__doc__)
     parser.add_argument("--model_dir", required=True, help="folder with model.ckpt-N folders")
     parser.add_argument("--by", choices=RULES, default="latest", help="rule of choice")
     parser.add_argument("--metric", default="", help="what --by best compares, e.g. auc")

@@ -7,10 +7,11 @@ import sys
 from collections.abc import Sequence
 
 from tzrec_build.tools.entry import run_tool
-from tzrec_build.training.specs import add_model_flags, model_spec
+from tzrec_build.training.specs import add_model_flags, model_spec, prepare_threads
 
 
 def _run(args: argparse.Namespace) -> None:
+    prepare_threads()
     from tzrec_build.data.writers import open_writer
     from tzrec_build.training.pipeline import load_model
     from tzrec_build.training.prediction import PredictSpec, predict_columns
@@ -29,7 +30,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 def main(argv: Sequence[str]) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser("predict", description=__doc__)
+    parser = argparse.ArgumentParser("tzrec-build predict", description=__doc__)
     add_model_flags(parser)
     parser.add_argument("--predict_input_path", required=True, help="table to predict; needs no labels")
     parser.add_argument("--predict_output_path", required=True, help="folder to write part-0.parquet into")

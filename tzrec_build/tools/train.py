@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tzrec_build.tools.entry import run_tool
-from tzrec_build.training.specs import ComputeSpec, TrainSpec, add_compute_flags
+from tzrec_build.training.specs import ComputeSpec, TrainSpec, add_compute_flags, prepare_threads
 
 _STARTED_S = time.perf_counter()
 
 
 def _run(args: argparse.Namespace) -> None:
+    prepare_threads()
     spec = TrainSpec(
         config_path=args.pipeline_config_path,
         train_input_path=args.train_input_path,
@@ -34,7 +35,7 @@ def _run(args: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser("train", description=__doc__)
+    parser = argparse.ArgumentParser("tzrec-build train", description=__doc__)
     parser.add_argument("--pipeline_config_path", required=True, help="pipeline config, text or .json")
     parser.add_argument("--train_input_path", default="", help="table to train on; the config's own by default")
     parser.add_argument(

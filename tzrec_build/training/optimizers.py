@@ -101,6 +101,9 @@ def build_fused_optimizer(config: Message, device: torch.device) -> FusedOptimiz
         usable = ", ".join(sorted(set(FUSED) - CUDA_ONLY))
         raise NotSupportedError(f"sparse_optimizer.{name} on {device.type} (use one of {usable})", "train_config")
     message = getattr(config, name)
+    if name == "rowwise_adagrad_optimizer" and message.weight_decay and device.type != "cuda":
+        # fbgemm's CPU kernel takes the argument and leaves it out of the update (tried: equal weights with 0 and 0.5)
+        raise NotSupportedError(f"sparse_optimizer.{name}.weight_decay on {device.type} (remove it)", "train_config")
     arguments = FUSED[name](message) | {
         "learning_rate": message.lr,
         "gradient_clipping": message.gradient_clipping,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from tzrec_build.training.checkpoint import (
     save_checkpoint,
 )
 from tzrec_build.training.checkpoint_dir import (
+    EVAL_RESULT_FILE,
     best_step,
     checkpoint_name,
     find_checkpoint,
@@ -84,7 +86,7 @@ def train(spec: TrainSpec, started_s: float) -> Timings:
     pipeline = load_pipeline(spec.config_path)
     settings = read_loop_settings(pipeline.config.train_config)
     device = pick_device(spec.compute.device)
-    _refuse_used_dir(spec.model_dir)
+    _ready_dir(spec.model_dir)
     seed_everything(spec.seed, spec.compute.threads)
     timings = Timings(device=str(device))
     with process_group(device) as runtime:
@@ -109,10 +111,14 @@ def write_timings(path: Path, timings: Timings) -> None:
     write_json(path, {**seconds, "rows": timings.rows, "rows_per_s": rate, "device": timings.device})
 
 
-def _refuse_used_dir(model_dir: Path) -> None:
+def _ready_dir(model_dir: Path) -> None:
+    """Refuse a folder with checkpoints; forget what a training that was stopped before its first one left."""
     found = list_checkpoints(model_dir) if model_dir.is_dir() else []
     if found:
         raise ConfigError(f"--model_dir: {model_dir} holds {found[-1].path.name} already; name an empty folder")
+    (model_dir / EVAL_RESULT_FILE).unlink(missing_ok=True)
+    for partial in model_dir.glob(".model.ckpt-*.partial"):
+        shutil.rmtree(partial)
 
 
 class _Session:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +61,14 @@ class ModelSpec:
     model_dir: str
     pick: str
     compute: ComputeSpec
+
+
+def prepare_threads() -> None:
+    """Let idle threads sleep instead of spin; called by a tool before torch is loaded, which reads this once.
+
+    Two threads on two busy cores trained 1,700 rows/s spinning and 38,000 rows/s sleeping.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def add_compute_flags(parser: argparse.ArgumentParser) -> None:
