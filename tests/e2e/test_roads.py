@@ -34,7 +34,7 @@ by = "best"
 metric = "auc"
 [predict.all]
 input = "data/eval.parquet"
-reserved = ["clk"]
+reserved = ["label"]
 [export]
 """,
     "dssm_taobao": TABLES
@@ -113,7 +113,7 @@ def test_importance_ranks_the_features_and_prune_keeps_the_first(roads):
 def test_predictions_have_a_row_for_each_row(roads):
     table = pq.read_table(roads.path("deepfm_criteo/build/predict_all/part-0.parquet"))
     assert table.num_rows == 1024
-    assert {"probs", "logits", "clk"} <= set(table.column_names)
+    assert {"probs", "logits", "label"} <= set(table.column_names)
 
 
 def test_fg_json_has_every_feature_of_the_final_config(roads):

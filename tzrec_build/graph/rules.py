@@ -277,7 +277,7 @@ RULES: tuple[Rule, ...] = (
                 ("--ivf_nlist", Param("index.ivf_nlist")),
                 ("--hnsw_M", Param("index.hnsw_M")),
                 ("--hnsw_efConstruction", Param("index.hnsw_efConstruction")),
-                ("--threads", Param("train.threads")),
+                *_DEVICE,
             ),
             ("faiss_index", "id_mapping"),
             when,
@@ -368,7 +368,6 @@ RULES: tuple[Rule, ...] = (
         (("--pipeline", Param("name")), ("--artifacts", Param("build_dir")), ("--output_dir", Out())),
         ("index.html",),
         _has_config,
-        packages=(),
         extra=(
             Made("final_config/pipeline.config", optional=True),
             Made("importance", optional=True),

@@ -38,6 +38,12 @@ def run_tool(
             traceback.print_exc()
         print(f"{parser.prog}: {err}", file=sys.stderr)
         return err.exit_code
+    except OSError as err:
+        if args.debug:
+            traceback.print_exc()
+        where = f"{err.filename}: " if err.filename else ""
+        print(f"{parser.prog}: {where}{err.strerror or err}; check disk space and permissions", file=sys.stderr)
+        return BuildError.exit_code
     except Exception:  # noqa: BLE001 - the last edge: a bug of ours is shown whole and has its own exit code
         traceback.print_exc()
         print(f"{parser.prog}: this is a bug in tzrec-build, please report the lines above", file=sys.stderr)
