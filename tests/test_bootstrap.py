@@ -144,7 +144,7 @@ def test_first_call_makes_everything_and_says_how_long(root: Path) -> None:
     runner = ensured(root)
     assert runner.made == ALL
     lines = runner.told.splitlines()
-    assert lines[0] == "set-up: .venv is made, there is none yet (minutes; log in .venv/setup.log)"
+    assert lines[0] == "set-up: making .venv, there is none yet (takes minutes; log in .venv/setup.log)"
     assert [line.split()[0] for line in lines[1:5]] == ALL
     assert "  packages  4 pinned packages for cpu" in lines[2]
     assert lines[5].startswith("set-up: done in ")
@@ -195,7 +195,7 @@ def test_changed_proto_compiles_protos_only(root: Path) -> None:
     assert not bootstrap.is_current(str(root), {})
     runner = ensured(root)
     assert runner.made == ["protos"]
-    assert runner.told.startswith("set-up: .venv is brought up to date (protos)\n")
+    assert runner.told.startswith("set-up: bringing .venv up to date (protos)\n")
 
 
 def test_new_and_removed_protos_are_noticed(root: Path) -> None:

@@ -159,10 +159,10 @@ def distrust(site: Site, old: Mapping[str, Any], runner: Runner) -> str:
 def _run_steps(site: Site, todo: Sequence[str], stamp: dict[str, Any], reason: str, runner: Runner) -> None:
     """Run steps in order, recording each when it has ended."""
     if reason:
-        runner.say(f"set-up: .venv is made, {reason} (minutes; log in .venv/setup.log)")
+        runner.say(f"set-up: making .venv, {reason} (takes minutes; log in .venv/setup.log)")
         _wipe(site.venv)
     else:
-        runner.say(f"set-up: .venv is brought up to date ({', '.join(todo)})")
+        runner.say(f"set-up: bringing .venv up to date ({', '.join(todo)})")
     for step in todo:
         before = stamp["steps"].pop(step, None)
         _write_stamp(site, stamp)
