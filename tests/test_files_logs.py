@@ -185,13 +185,11 @@ def test_debug_shows_the_traceback_of_a_user_error(capsys: pytest.CaptureFixture
 
 @pytest.mark.usefixtures("_logger_as_before")
 def test_an_error_of_the_system_is_one_line_with_the_path(capsys: pytest.CaptureFixture[str]) -> None:
-    def full(_args: argparse.Namespace) -> None:
-        raise OSError(28, "No space left on device", "out/x")
-
-    assert run_tool(argparse.ArgumentParser(prog="tool"), full, []) == 1
-    assert capsys.readouterr().err == "tool: out/x: No space left on device; check disk space and permissions\n"
+    assert run_with(OSError(28, "No space left on device", "out/x"), []) == 1
+    assert capsys.readouterr().err == "prune: out/x: No space left on device; check disk space and permissions\n"
 
 
+@pytest.mark.usefixtures("_logger_as_before")
 def test_bug_of_ours_shows_a_traceback_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_with(KeyError("x"), []) == 70
     err = capsys.readouterr().err

@@ -89,6 +89,7 @@ def test_the_executable_bit_counts_and_records_do_not(digests, tmp_path):
     old(tmp_path / "t/records/log", b"1")
     assert set(digests.tree(str(tmp_path / "t"), skip="records")) == {"run"}
     old(tmp_path / "t/deep/records/log", b"1")
+    old(tmp_path / "t/deep/__pycache__/x.pyc", b"1")
     assert set(digests.tree(str(tmp_path / "t"), skip="records")) == {"run", "deep/records/log"}
 
 

@@ -78,7 +78,10 @@ def expand_argv(spec: TaskSpec, out: str) -> tuple[str, ...]:
     values.update({f"outputs.{name}": [f"{out}/{file}"] for name, file in spec.outputs})
     values.update({f"params.{name}": [str(value)] for name, value in spec.params})
     argv = expand_command(spec.argv, values, spec.name)
-    return (sys.executable, "-P", *argv[1:]) if argv and argv[0] == "python" else tuple(argv)
+    if not argv or argv[0] != "python":
+        return tuple(argv)
+    # -P: with `-m` the working folder would come first on the path, and a user's json.py hide the real one
+    return (sys.executable, *(("-P",) if spec.module else ()), *argv[1:])
 
 
 def _found(spec: TaskSpec, entry: Input) -> list[str]:

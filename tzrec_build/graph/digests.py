@@ -17,6 +17,7 @@ from tzrec_build.graph.state import State
 
 RACY_NS = 20_000_000  # coarser than the time stamps of ext4, xfs and tmpfs at 250 Hz (4 ms)
 CHUNK_BYTES = 1 << 20
+BYTECODE = "__pycache__"  # made by whoever imports a module; never content
 _GLOB_MARKS = frozenset("*?[")
 
 
@@ -104,7 +105,7 @@ def _mode_mark(path: str) -> str:
 
 
 def walk(folder: str, skip: str = "") -> list[str]:
-    """Relative paths of every file below a folder, sorted, slashes forward; `skip` is a first-level folder left out."""
+    """Relative paths of every file below a folder, sorted, slashes forward; without bytecode and without `skip`, a first-level folder."""
     found: list[str] = []
     stack = [""]
     while stack:
@@ -116,7 +117,7 @@ def walk(folder: str, skip: str = "") -> list[str]:
         for entry in entries:
             path = inside + entry.name
             if entry.is_dir():
-                if path != skip:
+                if path != skip and entry.name != BYTECODE:
                     stack.append(path + "/")
             else:
                 found.append(path)

@@ -187,8 +187,8 @@ def artifacts_and_headlines(specs: list[TaskSpec]) -> list[str]:
     shown_folder = ""
     for spec in specs:
         folder = os.path.join(spec.folder, spec.out)
-        if not os.path.isdir(folder):
-            continue
+        if ":" not in spec.name or not os.path.isdir(folder):
+            continue  # a task of the checkout itself, or not built
         if spec.folder != shown_folder:
             shown_folder = spec.folder
             lines += ["", os.path.relpath(spec.folder)]
