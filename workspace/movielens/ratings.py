@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 Ints = npt.NDArray[np.int64]
+Values = npt.NDArray[np.int64] | npt.NDArray[np.float32]
 INTER_TYPES = {"user_id": pa.int64(), "item_id": pa.int64(), "rating": pa.float64(), "timestamp": pa.float64()}
 USER_TYPES = {
     "user_id": pa.int64(),
@@ -149,7 +150,7 @@ class Past:
     start: Ints
     end: Ints
 
-    def lists(self, values: Ints, rows: Ints, length: int = 0) -> pa.ListArray:
+    def lists(self, values: Values, rows: Ints, length: int = 0) -> pa.ListArray:
         """The last `length` (0: all) past values of each of `rows`; values has one entry per log row."""
         end = self.end[rows]
         start = np.maximum(self.start[rows], end - length) if length else self.start[rows]
@@ -166,7 +167,7 @@ def past_of(log: Log, chosen: npt.NDArray[np.bool_]) -> Past:
     return Past(order, start, np.searchsorted(key, log.user * span + log.time, side="left"))
 
 
-def slices(values: Ints, start: Ints, end: Ints) -> pa.ListArray:
+def slices(values: Values, start: Ints, end: Ints) -> pa.ListArray:
     """List column whose row r is values[start[r]:end[r]]."""
     sizes = end - start
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)

@@ -104,7 +104,12 @@ def running_features(raw: Raw) -> dict[str, npt.NDArray[np.float32]]:
     return {name: values.astype(np.float32) for name, values in features.items()}
 
 
-def user_columns(raw: Raw, rows: Ints) -> dict[str, pa.Array]:
+def residuals(raw: Raw, features: dict[str, npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+    """How far each rating lies above what its user and item had shown until then; known once it has been given."""
+    return raw.log.rating.astype(np.float32) - features["item_mean"] - features["user_bias"]
+
+
+def user_columns(raw: Raw, features: dict[str, npt.NDArray[np.float32]], rows: Ints) -> dict[str, pa.Array]:
     """What is known of the user before each of the log rows: the static columns and what they rated last."""
     log = raw.log
     item_id = raw.items["item_id"].to_numpy()[log.item]
@@ -116,6 +121,7 @@ def user_columns(raw: Raw, rows: Ints) -> dict[str, pa.Array]:
         "last_items": rated.lists(item_id, rows, LAST_LENGTH),
         "recent__item_id": rated.lists(item_id, rows, RECENT_LENGTH),
         "recent__rating": rated.lists(log.rating, rows, RECENT_LENGTH),
+        "recent__residual": rated.lists(residuals(raw, features), rows, RECENT_LENGTH),
     }
 
 
@@ -127,7 +133,7 @@ def rating_table(raw: Raw, features: dict[str, npt.NDArray[np.float32]], rows: I
         {
             "row": rows,
             "timestamp": log.time[rows],
-            **user_columns(raw, rows),
+            **user_columns(raw, features, rows),
             **{name: raw.items[name].take(pa.array(log.item[rows])) for name in raw.items.column_names},
             **{name: values[rows] for name, values in features.items()},
             "like": (rating >= LIKE).astype(np.int64),
@@ -150,7 +156,7 @@ def request_table(raw: Raw, features: dict[str, npt.NDArray[np.float32]], rows: 
         {
             "request_id": request,
             "timestamp": log.time[request],
-            **user_columns(raw, request),
+            **user_columns(raw, features, request),
             "user_count": features["user_count"][request],
             "gt_items": slices(item_id[liked], first, end),
             "seen_items": past_of(log, np.ones(len(log), np.bool_)).lists(item_id, request),
