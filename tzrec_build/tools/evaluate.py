@@ -6,9 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from tzrec_build.errors import ConfigError
 from tzrec_build.files import write_text
 from tzrec_build.tools.entry import run_tool
-from tzrec_build.training.specs import ModelSpec, add_model_flags, model_spec, prepare_threads
+from tzrec_build.training.specs import ModelSpec, add_model_flags, heavy_imports, leave, model_spec
 
 
 def evaluate_checkpoint(spec: ModelSpec, input_path: str) -> tuple[int | None, dict[str, float]]:
@@ -22,10 +23,10 @@ def evaluate_checkpoint(spec: ModelSpec, input_path: str) -> tuple[int | None, d
     Raises:
         ConfigError: no table is named.
     """
-    from tzrec_build.errors import ConfigError
-    from tzrec_build.features.loader import LoaderOptions
-    from tzrec_build.training.evaluation import EvalSettings, evaluate
-    from tzrec_build.training.pipeline import load_model
+    with heavy_imports():
+        from tzrec_build.features.loader import LoaderOptions
+        from tzrec_build.training.evaluation import EvalSettings, evaluate
+        from tzrec_build.training.pipeline import load_model
 
     loaded = load_model(spec)
     config = loaded.pipeline.config
@@ -38,7 +39,6 @@ def evaluate_checkpoint(spec: ModelSpec, input_path: str) -> tuple[int | None, d
 
 
 def _run(args: argparse.Namespace) -> None:
-    prepare_threads()
     step, values = evaluate_checkpoint(model_spec(args), args.eval_input_path)
     from tzrec_build.training.evaluation import result_line
 
@@ -57,4 +57,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

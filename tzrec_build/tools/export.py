@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from tzrec_build.errors import ConfigError
 from tzrec_build.files import write_bytes, write_json, write_text
 from tzrec_build.tools.entry import run_tool
-from tzrec_build.training.specs import ModelSpec, add_model_flags, model_spec, prepare_threads
+from tzrec_build.training.specs import ModelSpec, add_model_flags, heavy_imports, leave, model_spec
 
 if TYPE_CHECKING:
     from tzrec_build.training.pipeline import LoadedModel
@@ -49,8 +49,9 @@ def export(spec: Spec) -> list[Path]:
     target = spec.export_dir
     if target.exists() and any(target.iterdir()):
         raise ConfigError(f"--export_dir: {target} is in use; name a new folder")
-    from tzrec_build.models.match import TOWERS, MatchModel
-    from tzrec_build.training.pipeline import load_model
+    with heavy_imports():
+        from tzrec_build.models.match import TOWERS, MatchModel
+        from tzrec_build.training.pipeline import load_model
 
     loaded = load_model(replace(spec.model, compute=replace(spec.model.compute, device="cpu")))
     towers = TOWERS if isinstance(loaded.wrapper.model, MatchModel) else ("",)
@@ -90,7 +91,6 @@ def _export_one(loaded: LoadedModel, tower: str, folder: Path) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
-    prepare_threads()
     for folder in export(Spec(model_spec(args), Path(args.export_dir))):
         print(f"exported {folder}")
 
@@ -105,4 +105,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

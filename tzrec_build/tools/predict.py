@@ -7,14 +7,14 @@ import sys
 from collections.abc import Sequence
 
 from tzrec_build.tools.entry import run_tool
-from tzrec_build.training.specs import add_model_flags, model_spec, prepare_threads
+from tzrec_build.training.specs import add_model_flags, heavy_imports, leave, model_spec
 
 
 def _run(args: argparse.Namespace) -> None:
-    prepare_threads()
-    from tzrec_build.data.writers import open_writer
-    from tzrec_build.training.pipeline import load_model
-    from tzrec_build.training.prediction import PredictSpec, predict_columns
+    with heavy_imports():
+        from tzrec_build.data.writers import open_writer
+        from tzrec_build.training.pipeline import load_model
+        from tzrec_build.training.prediction import PredictSpec, predict_columns
 
     spec = PredictSpec(args.predict_input_path, args.tower, _names(args.output_columns), _names(args.reserved_columns))
     loaded = load_model(model_spec(args))
@@ -41,4 +41,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tzrec_build.tools.entry import run_tool
-from tzrec_build.training.specs import ComputeSpec, TrainSpec, add_compute_flags, prepare_threads
+from tzrec_build.training.specs import ComputeSpec, TrainSpec, add_compute_flags, heavy_imports, leave
 
 _STARTED_S = time.perf_counter()
 
 
 def _run(args: argparse.Namespace) -> None:
-    prepare_threads()
     spec = TrainSpec(
         config_path=args.pipeline_config_path,
         train_input_path=args.train_input_path,
@@ -26,7 +25,8 @@ def _run(args: argparse.Namespace) -> None:
         seed=args.seed,
         fine_tune_checkpoint=args.fine_tune_checkpoint,
     )
-    from tzrec_build.training.session import train
+    with heavy_imports():
+        from tzrec_build.training.session import train
 
     timings = train(spec, _STARTED_S)
     rate = timings.rows / max(timings.loop_s, 1e-9)
@@ -49,7 +49,6 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(
-        signal.SIGINT, signal.SIG_DFL
-    )  # files are whole or absent at any moment: nothing to clean up, so end at once
-    sys.exit(main(sys.argv[1:]))
+    # files are whole or absent at any moment: nothing to clean up, so end at once
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    leave(main(sys.argv[1:]))

@@ -190,7 +190,6 @@ class Trainer:
             if settings.save_epochs and self._epoch % settings.save_epochs == 0:
                 self._save()
         self._record.close()
-        progress.update(self._rows, self._suffix())
         progress.close(self._suffix())
         self._save()
         return self._rows
@@ -208,8 +207,7 @@ class Trainer:
             self._step += 1
             self._train_step(batch)
             self._rows += batch.size
-            if self._step % settings.log_steps == 0:
-                progress.update(self._rows, self._suffix())
+            progress.update(self._rows, self._suffix())
             if settings.save_steps and self._step and self._step % settings.save_steps == 0:
                 self._save()
             if settings.num_steps and self._step + 1 >= settings.num_steps:
