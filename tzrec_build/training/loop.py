@@ -132,9 +132,9 @@ class LossRecord:
             )
         self.rows.append((self._last_step, window.mean(0).tolist()))
 
-    def latest(self) -> float:
-        """Mean total loss of the last closed window."""
-        return self.rows[-1][1][0] if self.rows else math.nan
+    def latest(self) -> str:
+        """Mean total loss of the last closed window, as progress shows it; nothing before the first one."""
+        return f"  loss {self.rows[-1][1][0]:.5f}" if self.rows else ""
 
     def write(self, path: Path) -> None:
         """Write CSV: step (the last one of its window), total when there are several losses, losses."""
@@ -235,4 +235,4 @@ class Trainer:
 
     def _suffix(self) -> str:
         rates = " ".join(f"lr {group.current():.5g}" for group in self._job.rates)
-        return f"step {self._step:,}  epoch {self._epoch}  {rates}  loss {self._record.latest():.5f}"
+        return f"step {self._step:,}  epoch {self._epoch}  {rates}{self._record.latest()}"
