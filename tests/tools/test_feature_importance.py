@@ -11,6 +11,7 @@ from tzrec_build.errors import ConfigError, DataError
 from tzrec_build.protos.tzrec import model_pb2, pipeline_pb2
 from tzrec_build.tools import feature_importance as tool
 from tzrec_build.tools.importance_files import format_table, group_entries, load_tables
+from tzrec_build.training.checkpoint_dir import choose_checkpoint
 
 CASES = ("deepfm_vd", "multi_tower_vd", "dbmtl_seq_vd", "dssm_vd")
 
@@ -93,13 +94,13 @@ def test_sequence_encoders_stand_after_the_features() -> None:
 )
 def test_flags_that_contradict_each_other_are_refused(flags: dict[str, str], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
-        tool.choose_checkpoint(tool.Spec("c", "o", **flags))
+        choose_checkpoint(**{"checkpoint_path": "", "model_dir": "", "pick": "", **flags})
 
 
 def test_a_pick_that_is_no_choice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "pick.json").write_text("{}")
     with pytest.raises(DataError, match=r"not a choice of a checkpoint .*; write it with pick_checkpoint"):
-        tool.choose_checkpoint(tool.Spec("c", "o", model_dir=str(tmp_path), pick=str(tmp_path / "pick.json")))
+        choose_checkpoint("", str(tmp_path), str(tmp_path / "pick.json"))
 
 
 def test_equal_probabilities_keep_the_order_of_the_group() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tzrec_build.errors import ConfigError, DataError, suggestion
+from tzrec_build.errors import DataError, suggestion
 from tzrec_build.files import write_text
 from tzrec_build.logs import logger
 from tzrec_build.tools.entry import run_tool
 from tzrec_build.tools.importance_files import format_table, group_entries, table_path
+from tzrec_build.training.checkpoint_dir import choose_checkpoint
 
 if TYPE_CHECKING:
     from tzrec_build.protos.tzrec.pipeline_pb2 import EasyRecConfig
@@ -63,28 +63,6 @@ def name_probabilities(config: EasyRecConfig, found: Mapping[str, Sequence[float
     return {name: dict(zip(group_entries(groups[name]), found[name], strict=True)) for name in groups if name in found}
 
 
-def choose_checkpoint(spec: Spec) -> Path:
-    """Find the folder `model.ckpt-N`.
-
-    Raises:
-        ConfigError: the flags contradict each other.
-        DataError: there is no such checkpoint.
-    """
-    from tzrec_build.training.checkpoint_dir import checkpoint_name, find_checkpoint
-
-    if bool(spec.checkpoint_path) == bool(spec.model_dir):
-        raise ConfigError("--checkpoint_path, --model_dir: exactly one must be given; remove or add one")
-    if not spec.pick:
-        return find_checkpoint(Path(spec.checkpoint_path or spec.model_dir)).path
-    if spec.checkpoint_path:
-        raise ConfigError("--pick: chooses inside --model_dir, got --checkpoint_path; remove one of them")
-    try:
-        step = int(json.loads(Path(spec.pick).read_text(encoding="utf-8"))["step"])
-    except (OSError, ValueError, KeyError, TypeError) as err:
-        raise DataError(f"{spec.pick}: not a choice of a checkpoint ({err}); write it with pick_checkpoint") from err
-    return find_checkpoint(Path(spec.model_dir) / checkpoint_name(step)).path
-
-
 def read_probabilities(checkpoint: Path) -> dict[str, list[float]]:
     """Read the dropout probabilities out of a checkpoint; nothing else of it is loaded and no model is built.
 
@@ -120,7 +98,8 @@ def run_feature_importance(spec: Spec) -> None:
     from tzrec_build.config.load import load_pipeline_config
 
     config = load_pipeline_config(spec.pipeline_config_path)
-    tables = name_probabilities(config, read_probabilities(choose_checkpoint(spec)))
+    checkpoint = choose_checkpoint(spec.checkpoint_path, spec.model_dir, spec.pick)
+    tables = name_probabilities(config, read_probabilities(checkpoint.path))
     folder = Path(spec.output_dir)
     for group, drop_p in tables.items():
         write_text(table_path(folder, group), format_table(drop_p))

@@ -118,3 +118,27 @@ def best_step(results: Mapping[int, Mapping[str, float]], metric: str, *, larger
     if not ranked:
         raise ConfigError(f"--metric: {metric!r} is NaN in every evaluation; pick by latest or mend the eval data")
     return min(ranked)[1]
+
+
+def choose_checkpoint(checkpoint_path: str, model_dir: str, pick: str) -> Checkpoint:
+    """The checkpoint that a tool's flags name: a path, or a model directory with the file that `pick_checkpoint` wrote.
+
+    Args:
+        checkpoint_path: a checkpoint, or a model directory whose latest is meant; or "".
+        model_dir: a model directory, or ""; exactly one of the two is given.
+        pick: goes with `model_dir`; "" for the latest.
+    Raises:
+        ConfigError: the flags contradict each other.
+        DataError: there is no such checkpoint, or `pick` names none.
+    """
+    if bool(checkpoint_path) == bool(model_dir):
+        raise ConfigError("--checkpoint_path, --model_dir: exactly one must be given; remove or add one")
+    if pick and not model_dir:
+        raise ConfigError("--pick: chooses inside --model_dir, got --checkpoint_path; remove one of them")
+    if not pick:
+        return find_checkpoint(Path(checkpoint_path or model_dir))
+    try:
+        name = checkpoint_name(int(json.loads(Path(pick).read_text(encoding="utf-8"))["step"]))
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise DataError(f"{pick}: not a choice of a checkpoint ({err}); write it with pick_checkpoint") from err
+    return find_checkpoint(Path(model_dir) / name)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -12,7 +10,6 @@ from tzrec_build.config.lint import lint
 from tzrec_build.config.load import parse_pipeline_config, read_config_text
 from tzrec_build.config.problems import raise_problems
 from tzrec_build.config.support import check_supported
-from tzrec_build.errors import ConfigError, DataError
 from tzrec_build.features.create import create_features
 from tzrec_build.features.feature import Feature
 from tzrec_build.features.loader import BatchLoader, LoaderOptions
@@ -20,7 +17,7 @@ from tzrec_build.models.base import BaseModel
 from tzrec_build.models.registry import create_model
 from tzrec_build.protos.tzrec.pipeline_pb2 import EasyRecConfig
 from tzrec_build.training.checkpoint import restore_state
-from tzrec_build.training.checkpoint_dir import Checkpoint, checkpoint_name, find_checkpoint
+from tzrec_build.training.checkpoint_dir import Checkpoint, choose_checkpoint
 from tzrec_build.training.distributed import pick_device
 from tzrec_build.training.loop import TrainWrapper
 from tzrec_build.training.seeds import derived_seed, seed_everything
@@ -76,26 +73,6 @@ def restored_model(pipeline: Pipeline, checkpoint: Checkpoint, device: torch.dev
     return wrapper.to(device).eval()
 
 
-def chosen_checkpoint(spec: ModelSpec) -> Checkpoint:
-    """The checkpoint that the flags name: a path, or a model directory with the file that `pick_checkpoint` wrote.
-
-    Raises:
-        ConfigError: neither or both ways are given.
-        DataError: there is no such checkpoint.
-    """
-    if bool(spec.checkpoint_path) == bool(spec.model_dir):
-        raise ConfigError("--checkpoint_path, --model_dir: exactly one must be given; remove or add one")
-    if spec.pick and not spec.model_dir:
-        raise ConfigError("--pick: chooses inside --model_dir, got --checkpoint_path; remove one of them")
-    if not spec.pick:
-        return find_checkpoint(Path(spec.checkpoint_path or spec.model_dir))
-    try:
-        name = checkpoint_name(int(json.loads(Path(spec.pick).read_text())["step"]))
-    except (OSError, ValueError, KeyError, TypeError) as err:
-        raise DataError(f"{spec.pick}: not a choice of a checkpoint ({err}); write it with pick_checkpoint") from err
-    return find_checkpoint(Path(spec.model_dir) / name)
-
-
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
     """A trained model on its device."""
@@ -114,7 +91,7 @@ def load_model(spec: ModelSpec) -> LoadedModel:
         DataError: there is no such checkpoint, or it is of another model.
     """
     pipeline = load_pipeline(spec.config_path)
-    checkpoint = chosen_checkpoint(spec)
+    checkpoint = choose_checkpoint(spec.checkpoint_path, spec.model_dir, spec.pick)
     device = pick_device(spec.compute.device)
     seed_everything(0, spec.compute.threads)
     return LoadedModel(pipeline, restored_model(pipeline, checkpoint, device), checkpoint, device)
