@@ -82,6 +82,7 @@ WRONG = [
     ("hitrate", "gt_items_field", "1", TEXT, "1"),
     ("hitrate", "exclude_items_field", '""', TEXT, "''"),
     ("hitrate", "user_embedding_field", "[]", TEXT, "an empty list"),
+    ("hitrate", "baseline", "[]", PATH, "an empty list"),
     ("benchmark", "runs", "0", COUNT, "0"),
     ("benchmark", "baseline", "{}", PATH, None),
     ("eval.e", "data", "1", PATHS, "1"),

@@ -53,6 +53,18 @@ def test_hits_over_all_ground_truth_items(tmp_path: Path) -> None:
     }
 
 
+def test_rates_stand_beside_those_of_a_baseline(tmp_path: Path) -> None:
+    baseline = tmp_path / "baseline.json"
+    baseline.write_text('{"baselines": {"popularity": {"hitrate@2": 0.25}, "oracle": {"hitrate@2": 1.0}}}')
+    compared = run(tmp_path, "--top_k", "1,2", "--baseline", str(baseline))["comparisons"]
+    assert compared["hitrate@1"] == []
+    assert [(each["against"], each["verdict"]) for each in compared["hitrate@2"]] == [
+        ("popularity", "BETTER"),
+        ("oracle", "WORSE"),
+    ]
+    assert compared["hitrate@2"][0]["difference"] == pytest.approx(0.15)
+
+
 def test_seen_items_make_room_and_never_count(tmp_path: Path) -> None:
     # b: 40 and 30 are seen, so its top 2 are 20 10 -> hit.
     result = run(tmp_path, "--top_k", "2", "--exclude_items_field", "seen")

@@ -34,7 +34,12 @@ ARTIFACTS: dict[str, object] = {
     report.CURVE_FILE: '{"global_step": 10, "auc": 0.6}\n{"global_step": 20, "auc": 0.71234}\n',
     f"{report.IMPORTANCE_DIR}/feature_dropout_ratio_deep.csv": "feature_name,mean_drop_p\na,0.25\nb<,0.5\ngone,0.875\n",
     report.MANIFEST_FILE: {"index_type": "FlatIP", "rows": 1682},
-    report.HITRATE_FILE: {"hitrate@50": 0.46, "requests": 943, "ground_truth_items": 950},
+    report.HITRATE_FILE: {
+        "hitrate@50": 0.46,
+        "requests": 943,
+        "ground_truth_items": 950,
+        "comparisons": {"hitrate@50": [{"against": "best sellers", "reference": 0.29}]},
+    },
     report.BENCHMARK_FILE: {"config": "x", "runs": 2, "verdict": "BETTER", "metrics": {"auc": METRIC}},
 }
 
@@ -70,6 +75,7 @@ def test_page_shows_the_numbers_of_every_artifact(tmp_path: Path) -> None:
         "popularity 0.5000 +0.2000",
         "auc 0.70000 0.01000 0.69000 0.71000 popularity +0.2000 better",
         "Share of 950 items wanted in 943 requests that the index returns.",
+        "hitrate@50 0.4600 best sellers 0.2900",
         "rows 1,682",
         "a 0.750 b&lt; 0.500 gone 0.125",
         "deep deep 2 0",
@@ -114,10 +120,11 @@ def test_headline_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out.splitlines() == [
         "demo & co",
         "  evaluation at step 20: auc 0.7123",
-        "  hitrate@50: 0.4600 over 943 requests",
+        "  hitrate@50: 0.4600 over 943 requests, best sellers 0.2900",
         "  features of deep: 2 of 3 kept, first a, b<",
-        "  auc: 0.7000, mean of 2: +0.2000 to 'popularity'",
+        "  auc: 0.7000, mean of 2 seeds; popularity 0.5000",
     ]
+    assert (tmp_path / "out" / "headline.txt").read_text().startswith("demo & co\n  evaluation at step 20")
 
 
 def test_an_empty_build_folder_is_refused(tmp_path: Path) -> None:

@@ -118,6 +118,7 @@ class HitrateSpec(NamedTuple):
     gt_items_field: str = "gt_items"
     exclude_items_field: str = ""
     user_embedding_field: str = "user_tower_emb"
+    baseline: str = ""
 
 
 class BenchmarkSpec(NamedTuple):

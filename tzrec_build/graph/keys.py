@@ -248,6 +248,7 @@ TABLES: Mapping[str, Table] = {
             "gt_items_field": TEXT,
             "exclude_items_field": TEXT,
             "user_embedding_field": TEXT,
+            "baseline": PATH,
         },
         ("users",),
     ),

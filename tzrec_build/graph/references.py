@@ -74,6 +74,7 @@ READ_BY: Mapping[tuple[str, str], tuple[str, ...]] = {  # (table, key) with a pa
     ("index", "input"): ("index",),
     ("index", "items"): ("embed",),
     ("hitrate", "users"): ("embed_users",),
+    ("hitrate", "baseline"): ("hitrate",),
     ("benchmark", "baseline"): ("benchmark",),
 }
 ITEM_ARTIFACTS: Mapping[str, str] = {"eval": "evaluate", "predict": "predict"}  # [KIND.NAME] -> artifact VERB_NAME

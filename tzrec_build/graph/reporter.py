@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -184,6 +183,7 @@ def _stop(signum: int, frame: object) -> None:  # noqa: ARG001 - a signal handle
 def artifacts_and_headlines(specs: list[TaskSpec]) -> list[str]:
     """Lines that say where each artifact lies and its headline numbers, pipeline by pipeline."""
     lines = []
+    headlines: list[str] = []
     shown_folder = ""
     for spec in specs:
         folder = os.path.join(spec.folder, spec.out)
@@ -192,21 +192,10 @@ def artifacts_and_headlines(specs: list[TaskSpec]) -> list[str]:
         if spec.folder != shown_folder:
             shown_folder = spec.folder
             lines += ["", os.path.relpath(spec.folder)]
-        numbers = headline(os.path.join(folder, spec.headline)) if spec.headline else ""
-        lines.append(f"  {spec.out:<28} {numbers}".rstrip())
-    return [*lines, ""]
-
-
-def headline(path: str) -> str:
-    """The numbers at the top level of a JSON object, as ``name 0.1234``; empty when the file holds none."""
-    try:
+        lines.append(f"  {spec.out:<26}  {spec.doc}")
+        if spec.headline and os.path.isfile(os.path.join(folder, spec.headline)):
+            headlines.append(os.path.join(folder, spec.headline))
+    for path in headlines:
         with open(path, encoding="utf-8") as file:
-            values = json.loads(file.readlines()[-1] if path.endswith(".txt") else file.read())
-    except (OSError, ValueError, IndexError):
-        return ""
-    shown = []
-    for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            continue
-        shown.append(f"{name} {value:.4f}" if isinstance(value, float) else f"{name} {value}")
-    return "  ".join(shown)
+            lines += ["", *file.read().splitlines()]
+    return [*lines, ""]

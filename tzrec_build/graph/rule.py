@@ -83,7 +83,7 @@ class Rule:
         purpose: what the tool reads a config for; path fields of the config with this reader are inputs ("" for none).
         packages: packages whose version counts.
         extra: inputs that are read without a flag of their own.
-        headline: file whose numbers are shown after a build.
+        headline: text file that is shown after a build.
         threads: attribute path of the thread count; "" for one thread.
         needs_table: the artifact is left out where neither pipeline.toml nor the config names this table.
     """

@@ -186,7 +186,6 @@ RULES: tuple[Rule, ...] = (
         _has_config,
         purpose="eval",
         packages=_TORCH,
-        headline="eval_result.txt",
         threads="train.threads",
         needs_table="data.eval",
     ),
@@ -206,7 +205,6 @@ RULES: tuple[Rule, ...] = (
         items=lambda p: [(one.name, one) for one in p.evals],
         purpose="eval",
         packages=_TORCH,
-        headline="eval_result.txt",
         threads="train.threads",
     ),
     Rule(
@@ -320,12 +318,12 @@ RULES: tuple[Rule, ...] = (
             ("--user_embedding_field", Param("hitrate.user_embedding_field")),
             ("--exclude_items_field", Param("hitrate.exclude_items_field")),
             ("--top_k", Param("hitrate.top_k")),
+            ("--baseline", Given("hitrate.baseline", optional=True)),
             ("--output_dir", Out()),
         ),
         ("hitrate.json",),
         lambda p: p.hitrate is not None,
         packages=("faiss", "numpy", "pyarrow"),
-        headline="hitrate.json",
     ),
     Rule(
         "benchmark_run",
@@ -366,7 +364,7 @@ RULES: tuple[Rule, ...] = (
         "one page that shows what was built and how good it is",
         "report",
         (("--pipeline", Param("name")), ("--artifacts", Param("build_dir")), ("--output_dir", Out())),
-        ("index.html",),
+        ("index.html", "headline.txt"),
         _has_config,
         extra=(
             Made("final_config/pipeline.config", optional=True),
@@ -377,5 +375,6 @@ RULES: tuple[Rule, ...] = (
             Made("hitrate/hitrate.json", optional=True),
             Made("benchmark", optional=True),
         ),
+        headline="headline.txt",
     ),
 )

@@ -44,7 +44,7 @@ class TaskSpec:
         packages: names of packages whose version counts.
         env: environment variables that are passed and whose value counts.
         threads: thread count of the command, in the key through `params` where the rule says so.
-        headline: file of the artifact (JSON object) whose numbers are printed after a build, or "".
+        headline: text file of the artifact that is printed after a build, or "".
         timeout_s: seconds after which the command is ended; 0 for none.
     """
 

@@ -9,37 +9,23 @@ import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from tzrec_build.errors import ConfigError, DataError, suggestion
 from tzrec_build.files import write_json, write_text
 from tzrec_build.logs import logger
 from tzrec_build.tools.entry import run_tool
+from tzrec_build.tools.references import (
+    BALANCE,
+    Comparison,
+    Reference,
+    compare,
+    load_references,
+    lower_is_better,
+)
 
 RESULT_FILE = "train_eval_result_v2.txt"
-BETTER, WORSE, BALANCE, MIXED = "BETTER", "WORSE", "BALANCE", "BETTER AND WORSE"
-LOWER_IS_BETTER = ("loss", "cross_entropy", "absolute_error", "squared_error", "mae", "mse", "rmse", "logloss")
-ROUNDING = 1e-9  # a difference of 0.002 computed from decimals must count as 0.002
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """Values to compare with: metric -> value, and metric -> smallest difference that counts."""
-
-    name: str
-    values: Mapping[str, float]
-    thresholds: Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """A metric's mean against one reference; `difference` is mean - reference."""
-
-    against: str
-    reference: float
-    threshold: float
-    difference: float
-    verdict: str
+MIXED = "BETTER AND WORSE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,27 +50,6 @@ class Spec:
     config_name: str
     output_dir: str
     baseline: str = ""
-
-
-def lower_is_better(metric: str) -> bool:
-    """Say whether a metric is a loss or an error, by whole words of its name.
-
-    >>> lower_is_better("binary_cross_entropy_ctr"), lower_is_better("mse"), lower_is_better("auc_glossary")
-    (True, True, False)
-    """
-    return any(f"_{word}_" in f"_{metric}_" for word in LOWER_IS_BETTER)
-
-
-def judge(difference: float, threshold: float, *, lower: bool) -> str:
-    """BETTER or WORSE when the difference (mean - reference) reaches the threshold and is not zero, else BALANCE.
-
-    >>> judge(0.002, 0.002, lower=False), judge(0.002, 0.002, lower=True), judge(0.001, 0.002, lower=False)
-    ('BETTER', 'WORSE', 'BALANCE')
-    """
-    gain = -difference if lower else difference
-    if abs(gain) + ROUNDING < threshold or abs(gain) < ROUNDING:
-        return BALANCE
-    return BETTER if gain > 0 else WORSE
 
 
 def overall(verdicts: Sequence[str]) -> str:
@@ -119,40 +84,6 @@ def load_result(run: str) -> dict[str, float]:
     for name in [name for name, value in result.items() if not math.isfinite(value)]:
         logger.warning("%s: metric %r is %s and is left out", path, name, result.pop(name))
     return result
-
-
-def load_references(path: str, config_name: str) -> list[Reference]:
-    """Read a baseline file.
-
-    Two forms: TorchEasyRec's ``{config: {"label": {metric: value}, "threshold": number or {metric: number}}}``, where the
-    config is found by its path or bare name, and ``{"baselines": {name: {metric: value}}, "threshold": ...}``.
-
-    Raises:
-        DataError: the file is missing or not of these forms.
-        ConfigError: it does not know the config.
-    """
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as err:
-        raise DataError(f"{path}: cannot be read: {err.strerror}; give --baseline an existing file") from err
-    except ValueError as err:
-        raise DataError(f"{path}: not JSON: {err}") from err
-    if not isinstance(data, dict):
-        raise DataError(f"{path}: must be a JSON object, got {type(data).__name__}")
-    if "baselines" in data:
-        tables = _table(data["baselines"], f"{path}: 'baselines'")
-        threshold = data.get("threshold", 0.0)
-        return [
-            _reference(name, values, threshold, f"{path}: 'baselines': {name!r}") for name, values in tables.items()
-        ]
-    keys = {key: key for key in data} | {PurePath(key).stem: key for key in data}
-    if config_name not in keys:
-        raise ConfigError(f"{path}: no baseline for config {config_name!r}{suggestion(config_name, keys)}")
-    where = f"{path}: {keys[config_name]!r}"
-    entry = _table(data[keys[config_name]], where)
-    if "label" not in entry:
-        raise DataError(f"{where}: needs 'label' with the reference values, got {sorted(entry)}")
-    return [_reference("reference", entry["label"], entry.get("threshold", 0.0), where)]
 
 
 def summarise(runs: Mapping[str, Mapping[str, float]], references: Sequence[Reference]) -> dict[str, MetricReport]:
@@ -202,46 +133,17 @@ def run_benchmark(spec: Spec) -> str:
 
 
 def _report(name: str, values: Sequence[float], references: Sequence[Reference]) -> MetricReport:
-    lower, mean = lower_is_better(name), statistics.fmean(values)
-    comparisons = []
-    for reference in references:
-        if name in reference.values:
-            value, threshold = reference.values[name], reference.thresholds.get(name, 0.0)
-            verdict = judge(mean - value, threshold, lower=lower)
-            comparisons.append(Comparison(reference.name, value, threshold, mean - value, verdict))
+    mean = statistics.fmean(values)
     return MetricReport(
         n=len(values),
         mean=mean,
         min=min(values),
         max=max(values),
         stdev=statistics.stdev(values) if len(values) > 1 else None,
-        lower_is_better=lower,
+        lower_is_better=lower_is_better(name),
         values=tuple(values),
-        comparisons=tuple(comparisons),
+        comparisons=compare(name, mean, references),
     )
-
-
-def _reference(name: str, values: object, threshold: object, where: str) -> Reference:
-    numbers = _numbers(_table(values, where), where)
-    if isinstance(threshold, Mapping):
-        return Reference(name, numbers, _numbers(threshold, f"{where}: 'threshold'"))
-    limit = _numbers({"threshold": threshold}, where)["threshold"]
-    return Reference(name, numbers, dict.fromkeys(numbers, limit))
-
-
-def _table(value: object, where: str) -> Mapping[str, object]:
-    if not isinstance(value, dict):
-        raise DataError(f"{where}: must be a JSON object, got {value!r}")
-    return value
-
-
-def _numbers(table: Mapping[str, object], where: str) -> dict[str, float]:
-    numbers: dict[str, float] = {}
-    for name, value in table.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise DataError(f"{where}: {name!r} must be a number, got {value!r}")
-        numbers[name] = float(value)
-    return numbers
 
 
 def _rows(metrics: Mapping[str, MetricReport]) -> list[str]:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from tzrec_build.logs import ProgressLogger, logger
 from tzrec_build.tools.entry import run_tool
 from tzrec_build.tools.index_spec import IndexSpec, add_index_flags, parse_index_spec
 from tzrec_build.tools.outputs import replacing
+from tzrec_build.tools.references import compare, load_references
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,6 +63,7 @@ class Spec:
         top_k: depths, ascending; the details hold the deepest.
         ivf_nprobe: lists that an IVF index visits for a request, at most all.
         hnsw_ef_search: candidates that an HNSW index keeps, at least as many as results asked for.
+        baseline: file of reference values to compare with, or "".
     """
 
     items: ItemSource
@@ -70,6 +72,7 @@ class Spec:
     top_k: tuple[int, ...] = (200,)
     ivf_nprobe: int = NPROBE
     hnsw_ef_search: int = EF_SEARCH
+    baseline: str = ""
 
 
 @dataclass(slots=True)
@@ -93,7 +96,7 @@ class Totals:
         self.truth_unknown += int(sizes.sum()) - len(keys)
         self.truth_excluded += len(np.intersect1d(keys, requests.excluded.keys, assume_unique=True))
 
-    def summary(self, top_k: Sequence[int]) -> dict[str, object]:
+    def summary(self, top_k: Sequence[int]) -> dict[str, float]:
         """The content of hitrate.json."""
         rates = {f"hitrate@{k}": hits / self.truth_items for k, hits in zip(top_k, self.hits, strict=True)}
         return {
@@ -130,6 +133,7 @@ def run_hitrate(spec: Spec) -> None:
     """
     import pyarrow.parquet as pq
 
+    references = load_references(spec.baseline, "hitrate") if spec.baseline else []
     search = _load_items(spec)
     totals = Totals(hits=[0] * len(spec.top_k))
     folder = Path(spec.output_dir)
@@ -146,10 +150,14 @@ def run_hitrate(spec: Spec) -> None:
             raise DataError(f"{where}: no request has ground truth, got {totals.requests} requests; check the join")
     progress.close()
     summary = totals.summary(spec.top_k)
-    write_json(folder / "hitrate.json", summary)
+    rates = {name: value for name, value in summary.items() if name.startswith("hitrate@")}
+    compared = {name: [asdict(each) for each in compare(name, value, references)] for name, value in rates.items()}
+    write_json(folder / "hitrate.json", {**summary, "comparisons": compared} if references else summary)
     if totals.without_truth:
         logger.warning("%d of %d requests have no ground truth and do not count", totals.without_truth, totals.requests)
-    logger.info("%s", ", ".join(f"{name} {value:.4f}" for name, value in summary.items() if name.startswith("hitrate")))
+    for name, value in rates.items():
+        against = "".join(f", {each['against']} {each['reference']:.4f}" for each in compared[name])
+        logger.info("%s %.4f%s", name, value, against)
 
 
 def _load_items(spec: Spec) -> Search:
@@ -232,6 +240,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--top_k", default="200", help="depth, or several like 10,50,200; default %(default)s")
     parser.add_argument("--ivf_nprobe", type=int, default=NPROBE, help="lists visited, default %(default)s")
     parser.add_argument("--hnsw_efSearch", type=int, default=EF_SEARCH, help="candidates, default %(default)s")
+    parser.add_argument("--baseline", default="", help="JSON file of reference hit rates; default none")
     add_index_flags(parser, items.index)
     return parser
 
@@ -257,6 +266,7 @@ def parse_spec(args: argparse.Namespace) -> Spec:
         top_k=parse_top_k(args.top_k),
         ivf_nprobe=args.ivf_nprobe,
         hnsw_ef_search=args.hnsw_efSearch,
+        baseline=args.baseline,
     )
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from tzrec_build.errors import DataError
 from tzrec_build.files import write_text
-from tzrec_build.tools.benchmark import lower_is_better
 from tzrec_build.tools.entry import run_tool
 from tzrec_build.tools.importance_files import load_tables
+from tzrec_build.tools.references import lower_is_better
 
 if TYPE_CHECKING:
     from tzrec_build.protos.tzrec.pipeline_pb2 import EasyRecConfig
@@ -82,7 +82,8 @@ class Findings:
         curve: evaluations during the training, by step.
         importance: group -> rows, most useful first.
         manifest: of the index.
-        hitrate: content of hitrate.json.
+        hitrate: numbers of hitrate.json.
+        hitrate_comparisons: hit rate -> reference values beside it.
         benchmark: content of benchmark_report.json.
         files: what the page is made of, relative to the build folder.
     """
@@ -96,6 +97,7 @@ class Findings:
     importance: Mapping[str, tuple[Ranked, ...]]
     manifest: Mapping[str, object]
     hitrate: Mapping[str, float]
+    hitrate_comparisons: Mapping[str, Sequence[Mapping[str, Any]]]
     benchmark: Mapping[str, Any]
     files: tuple[str, ...]
 
@@ -112,6 +114,8 @@ def load_findings(pipeline: str, folder: Path) -> Findings:
     if not files:
         raise DataError(f"{folder}: holds none of {', '.join(known)}; build the pipeline first")
     evaluations = _load_lines(folder / EVALUATION_FILE)
+    hitrate: dict[str, Any] = dict(_load_object(folder / HITRATE_FILE))
+    hitrate_comparisons = hitrate.pop("comparisons", {})
     return Findings(
         pipeline=pipeline,
         model=model,
@@ -121,7 +125,8 @@ def load_findings(pipeline: str, folder: Path) -> Findings:
         curve=tuple({each.step: each for each in _load_lines(folder / CURVE_FILE)}.values()),
         importance=_load_importance(folder / IMPORTANCE_DIR, groups),
         manifest=_load_object(folder / MANIFEST_FILE),
-        hitrate=_numbers(_load_object(folder / HITRATE_FILE), folder / HITRATE_FILE),
+        hitrate=_numbers(hitrate, folder / HITRATE_FILE),
+        hitrate_comparisons=hitrate_comparisons,
         benchmark=_load_object(folder / BENCHMARK_FILE),
         files=files,
     )
@@ -136,7 +141,10 @@ def headline(findings: Findings) -> str:
         lines.append(f"evaluation{step}: {', '.join(values)}")
     for name, value in findings.hitrate.items():
         if name.startswith("hitrate@"):
-            lines.append(f"{name}: {value:.4f} over {findings.hitrate.get('requests', 0):,.0f} requests")
+            known = "".join(
+                f", {each['against']} {each['reference']:.4f}" for each in findings.hitrate_comparisons.get(name, ())
+            )
+            lines.append(f"{name}: {value:.4f} over {findings.hitrate.get('requests', 0):,.0f} requests{known}")
     for group, rows in findings.importance.items():
         features = [row for row in rows if not row.encoder]
         kept = [row.name for row in features if row.kept]
@@ -146,7 +154,7 @@ def headline(findings: Findings) -> str:
 
 
 def run_report(spec: Spec) -> str:
-    """Write `index.html`.
+    """Write `index.html`, and `headline.txt` with the most important numbers.
 
     Returns:
         The headline numbers as text.
@@ -154,16 +162,18 @@ def run_report(spec: Spec) -> str:
     from tzrec_build.tools.report_page import render_page
 
     findings = load_findings(spec.pipeline, Path(spec.artifacts))
+    text = headline(findings)
+    write_text(Path(spec.output_dir) / "headline.txt", text + "\n")
     write_text(Path(spec.output_dir) / "index.html", render_page(findings))
-    return headline(findings)
+    return text
 
 
 def _benchmark_lines(benchmark: Mapping[str, Any]) -> list[str]:
     lines = []
     for name, metric in benchmark.get("metrics", {}).items():
-        against = [f"{each['difference']:+.4f} to {each['against']!r}" for each in metric["comparisons"]]
+        against = [f"{each['against']} {each['reference']:.4f}" for each in metric["comparisons"]]
         if against:
-            lines.append(f"{name}: {metric['mean']:.4f}, mean of {metric['n']}: {', '.join(against)}")
+            lines.append(f"{name}: {metric['mean']:.4f}, mean of {metric['n']} seeds; {', '.join(against)}")
     return lines
 
 

@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from tzrec_build.tools import report_charts as charts
-from tzrec_build.tools.benchmark import lower_is_better
+from tzrec_build.tools.references import lower_is_better
 from tzrec_build.tools.report import Evaluation, Findings, Ranked
 from tzrec_build.tools.report_style import STYLE
 
@@ -24,7 +24,7 @@ def render_page(findings: Findings) -> str:
     sections = (
         _benchmark(findings.benchmark),
         _evaluation(findings.evaluation, findings.curve),
-        _retrieval(findings.hitrate, findings.manifest),
+        _retrieval(findings),
         _importance(findings.importance),
         _config(findings),
     )
@@ -154,11 +154,16 @@ def _evaluation(evaluation: Evaluation | None, curve: Sequence[Evaluation]) -> s
     return _section("Evaluation", f"The chosen checkpoint on the evaluation table.{step}", body)
 
 
-def _retrieval(hitrate: Mapping[str, float], manifest: Mapping[str, object]) -> str:
+def _retrieval(findings: Findings) -> str:
+    hitrate, manifest = findings.hitrate, findings.manifest
     if not hitrate and not manifest:
         return ""
     body = ""
-    rates = [(name, value) for name, value in hitrate.items() if name.startswith("hitrate@")]
+    rates = []
+    for name, value in hitrate.items():
+        if name.startswith("hitrate@"):
+            rates.append((name, value))
+            rates += [(each["against"], each["reference"]) for each in findings.hitrate_comparisons.get(name, ())]
     cells = "".join(
         f'<span class="name">{_name(name)}</span>{charts.bar(value, "", f"{name}: {value:.4f}")}'
         f'<span class="value">{_decimal(value)}</span>'
