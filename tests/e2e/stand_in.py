@@ -45,8 +45,6 @@ train = "movielens:tables/rank_train.parquet"
 eval = "movielens:tables/rank_eval.parquet"
 [select]
 topk = 5
-[benchmark]
-runs = 1
 """,
     "movielens_match": """
 [config]
