@@ -374,3 +374,35 @@ def test_records_of_a_step_are_kept_and_do_not_count(chain):
     log.write_text("scribble\n")
     assert chain.doit().counts["up to date"] == 3
     assert Path(log).read_text() == "scribble\n"
+
+
+def test_a_verb_alone_builds_all_of_its_tasks(chain):
+    assert chain.doit("step").ran == ALL
+    assert chain.doit("forget", "step").code == 0
+    assert chain.doit("step").restored == ALL
+
+
+EACH = """
+default = {default}
+[each]
+day = "20260130..20260201"
+
+[step.make]
+command = ["sh", "-c", "echo {{day}} > $0", "{{outputs.text}}"]
+outputs = {{ text = "day.txt" }}
+"""
+
+
+def test_every_value_of_each_is_a_task_with_a_folder_of_its_own(project):
+    project.write("daily/pipeline.toml", EACH.format(default="true"))
+    days = ("20260130", "20260131", "20260201")
+    assert project.doit().ran == {f"step:daily:day@{day}:make" for day in days}
+    for day in days:
+        assert project.path(f"daily/build/day={day}/make/day.txt").read_text() == f"{day}\n"
+    assert project.doit("step:daily:day@20260131:make").counts["up to date"] == 1
+
+
+def test_a_pipeline_that_is_not_default_is_built_when_it_is_named(project):
+    project.write("daily/pipeline.toml", EACH.format(default="false"))
+    assert project.doit().counts["built"] == 0
+    assert project.doit("step:daily:day@20260130:make").counts["built"] == 1

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tzrec_build.errors import ConfigError
+from tzrec_build.errors import ConfigError, NotSupportedError
 from tzrec_build.graph.action import expand_argv, shown_command
 from tzrec_build.graph.compile import compile_workspace
 from tzrec_build.graph.workspace import load_workspace
@@ -128,7 +128,27 @@ def test_the_shortest_pipeline_takes_its_tables_from_the_config(tmp_path):
     }
     paths = {entry.name: entry.paths for entry in found["train:short"].inputs}
     assert paths["train_input_path"] == ("a.parquet", "b.parquet")
-    assert paths["eval_input_path"] == ("e.parquet",)
+    assert "eval_input_path" not in paths  # another evaluation table must not train again
+    assert {entry.name: entry.paths for entry in found["evaluate:short"].inputs}["eval_input_path"] == ("e.parquet",)
+
+
+def test_a_training_is_evaluated_on_the_way_only_to_pick_the_best(tmp_path):
+    facts = {**FACTS, "train_input_path": "a.parquet", "eval_input_path": "e.parquet", "paths": []}
+    text = '[config]\npath = "x.config"\n[pick]\nby = "best"\nmetric = "auc"\n'
+    found = specs(tmp_path, {"short": text}, facts)
+    assert {entry.name: entry.paths for entry in found["train:short"].inputs}["eval_input_path"] == ("e.parquet",)
+
+
+def test_the_checkpoint_of_another_pipeline_is_what_its_training_ended_with(tmp_path):
+    facts = {**FACTS, "train_input_path": "a.parquet", "paths": []}
+    first = '[config]\npath = "x.config"\n'
+    second = first + '[train]\ninit_from = "first:checkpoint"\n'
+    found = specs(tmp_path, {"first": first, "second": second}, facts)
+    paths = {entry.name: entry.paths for entry in found["train:second"].inputs}
+    assert paths["fine_tune_checkpoint"] == ("../first/build/train",)
+    assert "train:first" in found["train:second"].task_deps
+    with pytest.raises(NotSupportedError, match="first:checkpoint of a pipeline with"):
+        specs(tmp_path, {"first": first + '[pick]\nby = "step"\nstep = 3\n', "second": second}, facts)
 
 
 def test_without_an_eval_table_nothing_is_evaluated(tmp_path):
@@ -150,7 +170,6 @@ def test_the_command_of_a_training(full):
     assert dict(zip(argv[4::2], argv[5::2], strict=True)) == {
         "--pipeline_config_path": "build/final_config/train.config",
         "--train_input_path": "../prep/build/tables/train.parquet",
-        "--eval_input_path": "eval/*.parquet",
         "--model_dir": "build/.work/x/out",
         "--seed": "11",
         "--threads": "2",
@@ -215,9 +234,11 @@ train = "ds={ds}.parquet"
 init_from = "train[ds-1]"
 """
     found = specs(tmp_path, {"daily": text}, {**FACTS, "paths": []})
-    names = [f"train:daily:ds={day}" for day in ("20260130", "20260131", "20260201")]
+    names = [f"train:daily:ds@{day}" for day in ("20260130", "20260131", "20260201")]
     assert set(names) <= set(found)
-    assert [found[name].out for name in names] == [f"build/{name.removeprefix('train:daily:')}/train" for name in names]
+    assert [found[name].out for name in names] == [
+        f"build/ds={day}/train" for day in ("20260130", "20260131", "20260201")
+    ]
     assert names[0] in found[names[1]].task_deps
     assert names[1] in found[names[2]].task_deps
     assert "--fine_tune_checkpoint" not in found[names[0]].argv

@@ -56,7 +56,6 @@ smaller_is_better = true
 [select]
 topk = 12
 regularization_lambda = 0.02
-embedding_wise_variational_dropout = true
 [eval.cold]
 data = "cold.parquet"
 [eval.warm]
@@ -116,7 +115,7 @@ def test_every_key_reaches_its_field(tmp_path):
     assert spec.data == DataSpec(("a/*.parquet", "b.parquet"), ("e.parquet",), "content")
     assert spec.train == TrainSpec(1, 1, (), 2, "cpu", 11, "old/model.ckpt-7", 0.0, "full")
     assert spec.pick == PickSpec("best", "auc", 0, smaller_is_better=True)
-    assert spec.select == SelectSpec(12, 0.02, embedding_wise_variational_dropout=True)
+    assert spec.select == SelectSpec(12, 0.02)
     assert spec.evals == (EvalSpec("cold", ("cold.parquet",)), EvalSpec("warm", ("w1.parquet", "w2.parquet")))
     assert spec.predicts == (PredictSpec("all", ("all.parquet",), ("user_id",), ("probs",)),)
     assert spec.fg == FgSpec(("label",), remove_bucketizer=True)

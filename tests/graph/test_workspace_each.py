@@ -99,7 +99,15 @@ def test_a_step_fills_in_values_and_keeps_its_own_placeholders(tmp_path):
         """
     (spec,) = load(tmp_path, {"x": text}).pipelines
     (step,) = spec.steps
-    assert step.command == ("c", "--day=20260101", "{inputs.a}", "{outputs.o}", "{params.p}{threads}", "{{ds}}", "{out}")
+    assert step.command == (
+        "c",
+        "--day=20260101",
+        "{inputs.a}",
+        "{outputs.o}",
+        "{params.p}{threads}",
+        "{{ds}}",
+        "{out}",
+    )
     assert step.inputs == (("a", ("20260101.csv",)),)
     assert step.outputs == (("o", "20260101.txt"),)
     assert step.params == (("p", "20251231"),)

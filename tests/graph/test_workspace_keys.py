@@ -63,7 +63,6 @@ WRONG = [
     ("select", "topk", "0", COUNT, "0"),
     ("select", "regularization_lambda", "0", "a finite number above 0", "0"),
     ("select", "regularization_lambda", "inf", "a finite number above 0", "inf"),
-    ("select", "embedding_wise_variational_dropout", "1", FLAG, "1"),
     ("fg", "reserves", '"label"', TEXTS, "'label'"),
     ("fg", "remove_bucketizer", "0", FLAG, "0"),
     ("export", "mode", '"onnx"', "one of 'script', 'aot'", "'onnx'"),

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tzrec_build.errors import ConfigError
+from tzrec_build.errors import ConfigError, NotSupportedError
 from tzrec_build.graph.grammar import PipelineSpec, StepSpec, Workspace
-from tzrec_build.graph.references import parse_ref
+from tzrec_build.graph.references import Ref, parse_ref
 from tzrec_build.graph.rule import Flags, Given, Made, Model, Out, Param, Rule, Runs, Switch
 from tzrec_build.graph.rules import RULES
 from tzrec_build.graph.spec import Input, TaskSpec
@@ -46,6 +46,8 @@ class Scope:
         ref = parse_ref(text, self.others)
         if ref is None:
             return text, ""
+        if ref.artifact == "checkpoint":
+            return self._checkpoint(ref)
         if ref.artifact not in self.made[ref.pipeline]:
             known = ", ".join(sorted(self.made[ref.pipeline]))
             raise ConfigError(
@@ -54,6 +56,14 @@ class Scope:
         other = self.others[ref.pipeline]
         path = os.path.join(other.folder, other.build_dir, ref.artifact, ref.path).rstrip("/")
         return os.path.relpath(path, self.pipeline.folder), self.made[ref.pipeline][ref.artifact]
+
+    def _checkpoint(self, ref: Ref) -> tuple[str, str]:
+        """``PIPELINE:checkpoint``: the model directory, whose latest checkpoint is what the pipeline's own [pick] takes too."""
+        other = self.others[ref.pipeline]
+        if other.checkpoint or other.pick.by != "latest":
+            where = f"{self.pipeline.source}; name the folder, or {ref.pipeline}:train/model.ckpt-N"
+            raise NotSupportedError(f"{ref.pipeline}:checkpoint of a pipeline with [checkpoint] or [pick] by", where)
+        return self.place(f"{ref.pipeline}:train")
 
     def value(self, path: str, item: object) -> Any:
         """A value of the pipeline by attribute path; `_WORKED_OUT` names stand for values that are worked out."""
@@ -145,14 +155,15 @@ def _applicable(pipeline: PipelineSpec) -> Iterable[tuple[Rule, str, object]]:
 
 def _artifacts(pipeline: PipelineSpec) -> dict[str, str]:
     """Artifact name -> name of the task that makes it."""
-    made = {step.name: f"step:{pipeline.name}:{step.name}" for step in pipeline.steps}
+    name_in_doit = pipeline.name.replace("=", "@")  # doit takes an argument with "=" for a variable
+    made = {step.name: f"step:{name_in_doit}:{step.name}" for step in pipeline.steps}
     for rule, name, _ in _applicable(pipeline):
         artifact = _artifact(rule.verb, name)
         if artifact in made:
             raise ConfigError(
                 f"{pipeline.source}: {artifact!r} names two artifacts of this pipeline; rename the step or table"
             )
-        made[artifact] = f"{rule.verb}:{pipeline.name}" + (f":{name}" if name else "")
+        made[artifact] = f"{rule.verb}:{name_in_doit}" + (f":{name}" if name else "")
     return made
 
 

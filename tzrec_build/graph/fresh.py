@@ -104,7 +104,7 @@ class Judge:
     def _environment(self, spec: TaskSpec) -> dict[str, str]:
         versions = self._installed()
         env = {"system": f"{sys.platform}-{platform.machine()}"}
-        if spec.module:
+        if spec.module or spec.argv[:1] == ("python",):
             env["python"] = f"{sys.version_info[0]}.{sys.version_info[1]}"
         env.update({name: versions.get(name, "absent") for name in spec.packages})
         env.update({f"${name}": os.environ.get(name, "") for name in spec.env})

@@ -63,7 +63,6 @@ class SelectSpec(NamedTuple):
 
     topk: int
     regularization_lambda: float = 0.01
-    embedding_wise_variational_dropout: bool = False
 
 
 class EvalSpec(NamedTuple):

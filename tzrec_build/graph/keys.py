@@ -218,7 +218,7 @@ TABLES: Mapping[str, Table] = {
     ),
     "select": Table(
         SelectSpec,
-        {"topk": COUNT, "regularization_lambda": POSITIVE, "embedding_wise_variational_dropout": FLAG},
+        {"topk": COUNT, "regularization_lambda": POSITIVE},
         ("topk",),
         needs_config=True,
     ),
@@ -251,6 +251,7 @@ TABLES: Mapping[str, Table] = {
             "baseline": PATH,
         },
         ("users",),
+        needs_config=True,
     ),
     "benchmark": Table(BenchmarkSpec, {"runs": COUNT, "baseline": PATH}, needs_config=True),
 }

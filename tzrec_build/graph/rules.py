@@ -24,6 +24,14 @@ def _trains(p: PipelineSpec) -> bool:
     return p.config is not None and not p.checkpoint
 
 
+def _trains_to_compare(p: PipelineSpec) -> bool:
+    return _trains(p) and p.pick.by == "best"
+
+
+def _trains_to_the_end(p: PipelineSpec) -> bool:
+    return _trains(p) and p.pick.by != "best"
+
+
 def _embeds_items(p: PipelineSpec) -> bool:
     return p.index is not None and not p.index.input
 
@@ -136,24 +144,31 @@ RULES: tuple[Rule, ...] = (
         purpose="fg",
         packages=("pyarrow", "numpy", "protobuf"),
     ),
-    Rule(
-        "train",
-        "train the final model",
-        "train",
-        (
-            ("--pipeline_config_path", Made("final_config/train.config")),
-            ("--train_input_path", Given("data.train")),
-            ("--eval_input_path", Given("data.eval", optional=True)),
-            ("--model_dir", Out()),
-            ("--seed", Param("train.seed")),
-            *_DEVICE,
-            ("--fine_tune_checkpoint", Given("train.init_from", optional=True)),
-        ),
-        _TRAINED,
-        _trains,
-        purpose="train",
-        packages=_TORCH,
-        threads="train.threads",
+    *(
+        Rule(
+            "train",
+            "train the final model",
+            "train",
+            (
+                ("--pipeline_config_path", Made("final_config/train.config")),
+                ("--train_input_path", Given("data.train")),
+                *evaluated,
+                ("--model_dir", Out()),
+                ("--seed", Param("train.seed")),
+                *_DEVICE,
+                ("--fine_tune_checkpoint", Given("train.init_from", optional=True)),
+            ),
+            _TRAINED,
+            when,
+            purpose="train",
+            packages=_TORCH,
+            threads="train.threads",
+        )
+        # Evaluated while it trains only where [pick] compares checkpoints: else another evaluation table would train again.
+        for evaluated, when in (
+            ((("--eval_input_path", Given("data.eval")),), _trains_to_compare),
+            ((), _trains_to_the_end),
+        )
     ),
     Rule(
         "pick",

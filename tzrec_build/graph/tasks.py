@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import doit
@@ -24,6 +25,7 @@ from tzrec_build.graph.grammar import PipelineSpec, Workspace
 from tzrec_build.graph.spec import Input, TaskSpec
 
 CODE_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(tzrec_build.__file__)))
+PROTOS = "protos"
 _GROUP_DOCS = {"step": "the users' own steps ([step.NAME])"}
 _force: list[bool] = []
 
@@ -92,15 +94,16 @@ class Graph:
         if self._error is not None:
             raise InvalidTask(str(self._error))
         reporter.know({spec.name: spec for spec in self._specs})
-        groups: dict[str, tuple[str, list[Fresh]]] = {}
+        members: dict[str, list[Fresh]] = {}
         for spec in self._specs:
             verb, _, name = spec.name.partition(":")
             fresh = Fresh(self.judge, spec)
+            if name and verb not in members:  # the group first: doit adds each later member to it
+                members[verb] = []
+                group = {"doc": _GROUP_DOCS.get(verb, spec.doc), "uptodate": [GroupFresh(members[verb])]}
+                yield {"basename": verb, "name": None, **group}
+            members.setdefault(verb, []).append(fresh)
             yield self._task(spec, fresh, verb, name)
-            if name:
-                groups.setdefault(verb, (_GROUP_DOCS.get(verb, spec.doc), []))[1].append(fresh)
-        for verb, (doc, members) in groups.items():
-            yield {"basename": verb, "name": None, "doc": doc, "uptodate": [GroupFresh(members)]}
 
     def judge(self) -> Judge:
         """The judge of this process."""
@@ -129,12 +132,17 @@ class Graph:
         except BuildError as err:
             self._error = err
             return
-        self._specs = [*([_protos(self.root)] if self.root == CODE_ROOT else []), *specs]
+        if self.root == CODE_ROOT:  # every tool reads configs with the generated code
+            roots = [
+                replace(spec, task_deps=(PROTOS,)) if spec.module and not spec.task_deps else spec for spec in specs
+            ]
+            specs = [_protos(self.root), *roots]
+        self._specs = specs
         built = {pipeline.folder + "/" + pipeline.build_dir for pipeline in workspace.pipelines if pipeline.default}
         self._defaults = [
             spec.name
             for spec in self._specs
-            if f"{spec.folder}/{os.path.dirname(spec.out)}" in built or not spec.task_deps
+            if f"{spec.folder}/{os.path.dirname(spec.out)}" in built or spec.name == PROTOS
         ]
 
     def _workspace(self) -> Workspace:
@@ -222,7 +230,7 @@ class Clean:
 def _protos(root: str) -> TaskSpec:
     """The generated code of protos/, made by the set-up too; as a task it follows an edit of a .proto."""
     return TaskSpec(
-        name="protos",
+        name=PROTOS,
         doc="compile protos/ into tzrec_build/protos/",
         folder=root,
         out="tzrec_build/protos",
