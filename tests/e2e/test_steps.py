@@ -406,3 +406,13 @@ def test_a_pipeline_that_is_not_default_is_built_when_it_is_named(project):
     project.write("daily/pipeline.toml", EACH.format(default="false"))
     assert project.doit().counts["built"] == 0
     assert project.doit("step:daily:day@20260130:make").counts["built"] == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"x\ny\nz", b"junk"])
+def test_a_damaged_compiled_workspace_is_made_anew(chain, content):
+    chain.doit()
+    compiled = chain.path(".state/workspace.compiled")
+    assert compiled.stat().st_size > 100
+    compiled.write_bytes(content)
+    assert chain.doit().counts["up to date"] == 3
+    assert compiled.stat().st_size > 100

@@ -149,19 +149,20 @@ class Graph:
         """The checked workspace; from a compiled copy while its TOML files and the code that reads them are unchanged."""
         judge = self.judge()
         path = os.path.join(state.open_state().folder, "workspace.compiled")
-        code = repr(judge.closure.digests("tzrec_build.graph.workspace"))
+        code = _digest(judge.closure.digests("tzrec_build.graph.workspace"))
         try:
             with open(path, "rb") as file:
-                stamp, _, data = file.read().partition(b"\n")
-            workspace = compiled.loads(data)
-            if stamp == _stamp(judge, workspace, code) and compiled.still_holds(workspace, self.root, os.environ):
-                return workspace
-        except (OSError, CorruptError):
-            pass  # none yet, or of another version: the files are the truth
+                made_by, files, data = file.read().split(b"\n", 2)
+            if made_by == code:  # before anything is read that other code may have written
+                workspace = compiled.loads(data)
+                if files == _files(judge, workspace) and compiled.still_holds(workspace, self.root, os.environ):
+                    return workspace
+        except (OSError, ValueError, CorruptError):
+            pass  # none yet, or damaged: the files are the truth
         from tzrec_build.graph.workspace import load_workspace
 
         workspace = load_workspace(self.root)
-        write_bytes(path, _stamp(judge, workspace, code) + b"\n" + compiled.dumps(workspace))
+        write_bytes(path, b"\n".join((code, _files(judge, workspace), compiled.dumps(workspace))))
         return workspace
 
     def _facts(self, pipeline: PipelineSpec, edits: Mapping[str, object]) -> Mapping[str, Any]:
@@ -206,9 +207,12 @@ class Graph:
         return os.path.normpath(os.path.join(spec.folder, path)).removeprefix(self.root + "/")
 
 
-def _stamp(judge: Judge, workspace: Workspace, code: str) -> bytes:
-    digests = [(judge.digests.xxh(path) or b"").hex() for path in workspace.files]
-    return hashlib.sha256(f"{digests} {code}".encode()).hexdigest().encode()
+def _files(judge: Judge, workspace: Workspace) -> bytes:
+    return _digest([(judge.digests.xxh(path) or b"").hex() for path in workspace.files])
+
+
+def _digest(value: object) -> bytes:
+    return hashlib.sha256(repr(value).encode()).hexdigest().encode()
 
 
 class Clean:
