@@ -221,7 +221,7 @@ class Draft:
                 return False
             raise RuntimeError(f"bug: a rule of {pipeline.name} reads {artifact!r}, which no rule makes")
         self.deps.add(tasks[artifact])
-        self.inputs.append(Input(name, (f"{pipeline.build_dir}/{word.path}",), made=True))
+        self.inputs.append(Input(name, (f"{pipeline.build_dir}/{word.path}",), made=True, optional=word.optional))
         return True
 
     def _add_given(self, name: str, word: Given) -> bool:

@@ -151,7 +151,7 @@ class Judge:
     def check_inputs(self, spec: TaskSpec, snapshot: Snapshot) -> None:
         """Raise DataError for an input that is not there, naming the place that asks for it."""
         for entry in spec.inputs:
-            if not snapshot.inputs[entry.name]:
+            if not snapshot.inputs[entry.name] and not entry.optional:
                 where = f" (named in {entry.named_in})" if entry.named_in else ""
                 remedy = "build the task that makes it" if entry.made else "put it there or correct the path"
                 raise DataError(

@@ -22,7 +22,7 @@ from tzrec_build.graph.grammar import PipelineSpec
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A file or folder of another artifact of the same pipeline; left out, flag and all, when nothing makes it and `optional`."""
+    """A file or folder of another artifact of the same pipeline; `optional`: left out where no rule makes it, and it may be absent."""
 
     path: str
     optional: bool = False

@@ -16,12 +16,14 @@ class Input:
         paths: files, folders or globs, relative to the pipeline's folder.
         named_in: the place that names it, for an error message.
         made: whether other tasks make it (then they are in `TaskSpec.task_deps`).
+        optional: whether it may be absent.
     """
 
     name: str
     paths: tuple[str, ...]
     named_in: str = ""
     made: bool = False
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
