@@ -28,6 +28,35 @@ def test_state_is_one_logit_and_one_width_for_each_feature():
     assert state["feature_dim_repeat"].tolist() == [1, 3, 2]
 
 
+def test_every_feature_starts_at_one_half_whatever_the_seed():
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        assert torch.sigmoid(VariationalDropout(DIMS, 0.05).feature_p).tolist() == [0.5, 0.5, 0.5]
+
+
+def _ranked_by_a_short_training(seed, steps=60):
+    """Names by ascending probability of being left out, after a logistic regression in which two of eight numbers count."""
+    torch.manual_seed(seed)
+    weights = torch.tensor([0.0, 2.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0])
+    dropout = VariationalDropout({f"f{at}": 1 for at in range(8)}, 0.05).train()
+    linear = torch.nn.Linear(8, 1)
+    optimizer = torch.optim.Adam([*dropout.parameters(), *linear.parameters()], lr=0.02)
+    for _ in range(steps):
+        x = torch.randn(128, 8)
+        label = (torch.rand(128) < torch.sigmoid(x @ weights)).float()
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(linear(dropout(x)).squeeze(1), label)
+        optimizer.zero_grad()
+        (loss + dropout.penalty(128)).backward()
+        optimizer.step()
+    return [f"f{at}" for at in dropout.feature_p.argsort().tolist()]
+
+
+def test_two_seeds_select_the_same_features_the_useful_ones():
+    # with logits drawn from N(0, 1) at first, TorchEasyRec's way, a training this short ranks by the draw
+    one, two = _ranked_by_a_short_training(0), _ranked_by_a_short_training(1)
+    assert set(one[:2]) == set(two[:2]) == {"f1", "f4"}
+
+
 def test_evaluation_scales_by_one_minus_p():
     x = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
     keep = np.repeat(1 - _sigmoid([0.5, -2.0, 1.0]), [1, 3, 2])

@@ -21,7 +21,10 @@ class VariationalDropout(nn.Module):
         feature_dims: feature name -> width, in the order of the columns.
         regularization_lambda: strength of the penalty that pushes probabilities up.
 
-    State: `feature_p` [n] float32, standard normal at first; `feature_dim_repeat` [n] int32, the widths.
+    State: `feature_p` [n] float32, zeros at first; `feature_dim_repeat` [n] int32, the widths.
+    TorchEasyRec draws the initial `feature_p` from N(0, 1). Here every feature starts equal, at probability 0.5: a training
+    of usual length moves a logit by about as much as that draw spreads them, so that a ranking of features would tell more
+    of the seed than of the data.
     Source: arXiv:1712.08645 (dropout feature ranking); arXiv:1705.07832 (concrete dropout).
     """
 
@@ -32,7 +35,7 @@ class VariationalDropout(nn.Module):
         super().__init__()
         widths = torch.tensor(list(feature_dims.values()), dtype=torch.int32)
         self.regularization_lambda = regularization_lambda
-        self.feature_p = nn.Parameter(torch.randn(len(widths)))
+        self.feature_p = nn.Parameter(torch.zeros(len(widths)))
         self.register_buffer("feature_dim_repeat", widths)
         columns = torch.repeat_interleave(torch.arange(len(widths)), widths.long())
         self.register_buffer("_column_feature", columns, persistent=False)
