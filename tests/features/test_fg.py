@@ -142,6 +142,24 @@ def test_assets_are_named_by_content(tmp_path: Path) -> None:
     made = features(text, base_dir=tmp_path)
     name = f"w_{hashlib.md5(b'a' + bytes([10]) + b'b' + bytes([10])).hexdigest()}.txt"
     assert fg_json(made)["features"][0]["vocab_file"] == name
-    assert copy_assets(made, tmp_path / "out") == {"w.txt": name}
+    assert copy_assets(made, tmp_path / "out") == {("vocab", "w.txt"): name}
     assert (tmp_path / "out" / name).read_text() == "a\nb\n"
     assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
+
+
+def test_assets_of_one_name_in_two_folders_stay_apart(tmp_path: Path) -> None:
+    text, expected = "", {}
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "v.txt").write_text(f"{folder}\n")
+        expected[folder, "v.txt"] = f"v_{hashlib.md5(f'{folder}{chr(10)}'.encode()).hexdigest()}.txt"
+        text += (
+            f'feature_configs {{ id_feature {{ feature_name: "{folder}" expression: "item:x" embedding_dim: 4 '
+            f'asset_dir: "{folder}" vocab_file: "v.txt" default_bucketize_value: 0 }} }}'
+        )
+    made = features(text, base_dir=tmp_path)
+    assert copy_assets(made, tmp_path / "out") == expected
+    assert {path.name for path in (tmp_path / "out").iterdir()} == set(expected.values())
+    described = fg_json(made)["features"]
+    assert [one["vocab_file"] for one in described] == list(expected.values())
+    assert not any("asset_dir" in one for one in described)

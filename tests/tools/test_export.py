@@ -99,6 +99,37 @@ def test_config_fg_and_settings_lie_beside_the_graph(folder, tmp_path):
     assert "price.values" in (tmp_path / "out" / "gm.code").read_text()
 
 
+def test_vocabularies_lie_beside_the_exported_config_which_names_them(tmp_path, monkeypatch):
+    text = config_text(train="num_steps: 2").replace("FG_NONE", "FG_NORMAL")
+    for name, side, words in (("user", "user", range(20)), ("item", "item", range(5, 40))):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "v.txt").write_text("".join(f"{word}\n" for word in words))
+        rows = {"user": 30, "item": 40}[name]
+        text = text.replace(
+            f'feature_name: "{name}" num_buckets: {rows}',
+            f'feature_name: "{name}" expression: "{side}:{name}" asset_dir: "{name}" vocab_file: "v.txt" '
+            "default_bucketize_value: 1",
+        )
+    text = text.replace('feature_name: "tags"', 'feature_name: "tags" expression: "user:tags"')
+    text = text.replace('feature_name: "price"', 'feature_name: "price" expression: "item:price"')
+    monkeypatch.chdir(tmp_path)
+    assert train([*write_pipeline(tmp_path, text), "--model_dir", "model"]) == 0
+    assert main(_flags(tmp_path, tmp_path / "out")) == 0
+    copies = [f"v_{hashlib.md5((tmp_path / name / 'v.txt').read_bytes()).hexdigest()}.txt" for name in ("user", "item")]
+    assert set(_digests(tmp_path / "out")) == FILES | set(copies)
+    exported = load_pipeline_config(tmp_path / "out" / "pipeline.config").feature_configs
+    named = [(one.id_feature.asset_dir, one.id_feature.vocab_file) for one in (exported[0], exported[2])]
+    assert named == [(".", copy) for copy in copies]
+    described = json.loads((tmp_path / "out" / "fg.json").read_text())["features"]
+    assert [one["vocab_file"] for one in described if "vocab_file" in one] == copies
+    assert not any("asset_dir" in one for one in described)
+
+    from tzrec_build.training.pipeline import load_pipeline
+
+    monkeypatch.chdir(tmp_path / "out")
+    assert [one.num_embeddings for one in load_pipeline("pipeline.config").features if one.is_sparse] == [20, 12, 35]
+
+
 def test_towers_are_exported_apart_with_their_own_features(folder, tmp_path):
     assert main(_flags(folder / "match", tmp_path / "out")) == 0
     for tower, names in (("user", ["user", "tags"]), ("item", ["item", "price"])):

@@ -51,20 +51,20 @@ def fg_json(
     return result
 
 
-def copy_assets(features: Sequence[Feature], folder: str | Path) -> dict[str, str]:
+def copy_assets(features: Sequence[Feature], folder: str | Path) -> dict[tuple[str, str], str]:
     """Copy the vocabularies that fg.json names beside it, as ``<stem>_<md5><ext>``; a copy that is there stays.
 
     Returns:
-        Path as the config has it -> name of the copy.
+        asset_dir and path as the config has them -> name of the copy.
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     names = {}
     for feature in features:
         for path, file in feature.assets.items():
-            names[path] = asset_name(file)
-            if not (target / names[path]).is_file():
-                partial = target / f".{names[path]}.tmp"
+            name = names[feature.config.asset_dir, path] = asset_name(file)
+            if not (target / name).is_file():
+                partial = target / f".{name}.tmp"
                 shutil.copyfile(file, partial)
-                partial.replace(target / names[path])
+                partial.replace(target / name)
     return names

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from tzrec_build.tools.entry import run_tool
 from tzrec_build.training.specs import ModelSpec, add_model_flags, heavy_imports, leave, model_spec
 
 if TYPE_CHECKING:
+    from tzrec_build.protos.tzrec.pipeline_pb2 import EasyRecConfig
     from tzrec_build.training.pipeline import LoadedModel
 
 # TorchEasyRec's list of what the serving side must know: ids are int64, tables are not quantised
@@ -67,7 +68,6 @@ def export(spec: Spec) -> list[Path]:
 
 def _export_one(loaded: LoadedModel, tower: str, folder: Path) -> None:
     from tzrec_build.config.load import save_pipeline_config
-    from tzrec_build.config.walk import walk_messages
     from tzrec_build.features.fg import copy_assets, fg_json
     from tzrec_build.training.prediction import output_function, tower_features
     from tzrec_build.training.serving import ServingModel, script
@@ -78,16 +78,23 @@ def _export_one(loaded: LoadedModel, tower: str, folder: Path) -> None:
     scripted = script(ServingModel(model, output_function(model, tower), features).eval(), what)
     write_bytes(folder / "scripted_model.pt", scripted.archive)
     write_text(folder / "gm.code", scripted.code)
-    names = copy_assets(features, folder)
-    config = type(pipeline.config)()
-    config.CopyFrom(pipeline.config)
-    for _, message in list(walk_messages(config)):
-        path = getattr(message, "vocab_file", "")
-        if path in names:
-            message.vocab_file = names[path]
+    config = _with_assets(pipeline.config, copy_assets(features, folder))
     save_pipeline_config(config, folder / "pipeline.config")
     write_text(folder / "fg.json", json.dumps(fg_json(features), indent=4))
     write_json(folder / "model_acc.json", MODEL_ACC)
+
+
+def _with_assets(config: EasyRecConfig, names: Mapping[tuple[str, str], str]) -> EasyRecConfig:
+    """The config with vocabularies named as their copies, which lie in its own folder."""
+    from tzrec_build.config.walk import walk_messages
+
+    exported = type(config)()
+    exported.CopyFrom(config)
+    for _, message in list(walk_messages(exported)):
+        name = names.get((getattr(message, "asset_dir", ""), getattr(message, "vocab_file", "")))
+        if name is not None:
+            message.asset_dir, message.vocab_file = ".", name
+    return exported
 
 
 def _run(args: argparse.Namespace) -> None:
