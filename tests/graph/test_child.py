@@ -64,6 +64,51 @@ def test_a_time_limit_ends_the_whole_group(tmp_path):
     assert gone(int(lines[0]))
 
 
+def test_a_background_process_that_holds_the_pipe_ends_with_the_command(tmp_path):
+    lines = []
+    start_s = time.monotonic()
+    child.run(command(tmp_path, "", argv=("sh", "-c", "echo $$; sleep 600 &")), lines.append)
+    assert time.monotonic() - start_s < 300  # it did not wait for the sleeper
+    assert gone(int(lines[0]))
+
+
+def test_a_process_in_a_session_of_its_own_does_not_keep_the_task(tmp_path):
+    code = "import subprocess; print(subprocess.Popen(['sleep', '600'], start_new_session=True).pid)"
+    lines = []
+    child.run(command(tmp_path, code), lines.append)
+    os.kill(int(lines[0]), 9)  # still there, and not ours to end
+
+
+def test_what_a_helper_prints_after_the_command_has_ended_is_kept(tmp_path):
+    code = "import subprocess; subprocess.Popen(['sh', '-c', 'sleep 0.1; echo late'])\nprint('early')"
+    lines = []
+    child.run(command(tmp_path, code), lines.append)
+    assert lines == ["early", "late"]
+
+
+def test_a_command_that_closes_its_output_is_waited_for(tmp_path):
+    code = "import os, time\nos.close(1); os.close(2); time.sleep(0.1)\nopen('done', 'w').close(); os._exit(3)"
+    with pytest.raises(BuildError, match="failed with exit code 3"):
+        child.run(command(tmp_path, code), lambda _line: None)
+    assert (tmp_path / "done").exists()
+
+
+def test_lines_are_whole_whatever_pieces_they_come_in(tmp_path):
+    code = "import sys\nsys.stdout.write('a' * 200_000 + '\\n' + '10%\\r20%\\r30%\\n\\nlast')"
+    lines = []
+    child.run(command(tmp_path, code), lines.append)
+    assert lines == ["a" * 200_000, "30%", "last"]
+    assert (tmp_path / "w/log").read_bytes() == b"a" * 200_000 + b"\n10%\r20%\r30%\n\nlast"
+
+
+@pytest.mark.parametrize(
+    "name", ["PIP_TRUSTED_HOST", "PIP_PROXY", "PIP_TIMEOUT", "PIP_RETRIES", "ALL_PROXY", "all_proxy"]
+)
+def test_the_way_to_the_network_is_passed(name, monkeypatch):
+    monkeypatch.setenv(name, "x")
+    assert child.environment((), 1, "/somewhere")[name] == "x"
+
+
 def gone(group: int) -> bool:
     for _ in range(500):
         try:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
+import select
 import signal
 import subprocess
+import sys
+import termios
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +21,10 @@ from tzrec_build.errors import BuildError
 PR_SET_PDEATHSIG = 1
 GRACE_S = 3.0  # between SIGTERM and SIGKILL; all in all a build ends within 5 s of Ctrl-C
 POLL_S = 0.02
+LINGER_S = (
+    0.5  # for what a command's helpers still print after it has ended (`exec > >(tee ..)`); then they are ended too
+)
+CHUNK_BYTES = 1 << 16
 TAIL_LINES = 20
 # What a command may see of the caller's environment, besides the variables that its rule declares: where programs and
 # certificates lie, how to print, how pip reaches its index, which accelerator is meant. None of it may change an output.
@@ -41,6 +49,10 @@ PASSED = (
         "PIP_CACHE_DIR",
         "PIP_CERT",
         "PIP_NO_INDEX",
+        "PIP_PROXY",
+        "PIP_RETRIES",
+        "PIP_TIMEOUT",
+        "PIP_TRUSTED_HOST",
     ),
     *(
         "HTTP_PROXY",
@@ -49,6 +61,8 @@ PASSED = (
         "http_proxy",
         "https_proxy",
         "no_proxy",
+        "ALL_PROXY",
+        "all_proxy",
         "SSL_CERT_FILE",
         "SSL_CERT_DIR",
     ),
@@ -89,7 +103,7 @@ def environment(declared: tuple[str, ...], threads: int, root: str) -> dict[str,
 
 
 def run(command: Command, on_line: Callable[[str], None]) -> None:
-    """Run a command to its end, line by line into its log.
+    """Run a command to its end, line by line into its log; what it left in the background ends with it.
 
     Args:
         command: what to run.
@@ -101,21 +115,8 @@ def run(command: Command, on_line: Callable[[str], None]) -> None:
         raise BuildError("stopped before it started")
     os.makedirs(os.path.dirname(command.log_path), exist_ok=True)
     with open(command.log_path, "wb") as log:
-        try:
-            process = subprocess.Popen(
-                command.argv,
-                cwd=command.cwd,
-                env=dict(command.env),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call through a library loaded beforehand
-            )
-        except OSError as err:
-            raise BuildError(
-                f"{command.argv[0]}: cannot be started ({err.strerror}); is it installed and executable?"
-            ) from err
+        printed = _Printed(log, on_line)
+        process = _start(command)
         with _lock:
             _running.add(process)
         timed_out = threading.Event()
@@ -124,14 +125,10 @@ def run(command: Command, on_line: Callable[[str], None]) -> None:
             timer.daemon = True
             timer.start()
         try:
-            tail = _follow(process, log, on_line)
-            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+            _follow(process, printed)
         finally:
             if timer:
                 timer.cancel()
-            _kill_group(
-                process, signal.SIGKILL
-            )  # a grandchild must not outlive the task; not reaped yet, so the id is ours
             code = process.wait()
             with _lock:
                 _running.discard(process)
@@ -140,22 +137,103 @@ def run(command: Command, on_line: Callable[[str], None]) -> None:
     if _stopping.is_set():
         raise BuildError("stopped")
     cause = f"ran longer than {command.timeout_s:.0f} s" if timed_out.is_set() else _cause(code)
-    raise BuildError(f"{cause}; the end of its log ({command.log_path}):\n" + "\n".join(f"    {line}" for line in tail))
+    tail = "\n".join(f"    {line}" for line in printed.tail)
+    raise BuildError(f"{cause}; the end of its log ({command.log_path}):\n{tail}")
 
 
-def _follow(process: subprocess.Popen[bytes], log: BinaryIO, on_line: Callable[[str], None]) -> list[str]:
-    tail: list[str] = []
+def _start(command: Command) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            command.argv,
+            cwd=command.cwd,
+            env=dict(command.env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call through a library loaded beforehand
+        )
+    except OSError as err:
+        raise BuildError(
+            f"{command.argv[0]}: cannot be started ({err.strerror}); is it installed and executable?"
+        ) from err
+
+
+class _Printed:
+    """What a command prints: at once into the log, line by line to the caller, the last lines kept."""
+
+    def __init__(self, log: BinaryIO, on_line: Callable[[str], None]) -> None:
+        self._log = log
+        self._on_line = on_line
+        self._rest = b""
+        self.tail: list[str] = []
+
+    def take(self, chunk: bytes) -> None:
+        """Take the next bytes; a line that has no end yet waits for it."""
+        self._log.write(chunk)
+        self._log.flush()
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        for line in lines:
+            self._show(line)
+
+    def end(self) -> None:
+        """Nothing follows: show a last line without an end."""
+        self._show(self._rest)
+
+    def _show(self, raw: bytes) -> None:
+        line = raw.decode(errors="replace").rsplit("\r", 1)[-1]
+        if line:
+            self.tail = [*self.tail[-(TAIL_LINES - 1) :], line]
+            self._on_line(line)
+
+
+def _follow(process: subprocess.Popen[bytes], printed: _Printed) -> None:
+    """Pass on what a command prints until it has ended, then end what it left of its group.
+
+    The end of the pipe is no sign of that: a background process may hold it for ever.
+    """
     if process.stdout is None:
         raise RuntimeError("bug: the child has no pipe")
+    ended, end = os.pipe()
+    watcher = threading.Thread(target=_watch, args=(process, end), daemon=True)
+    watcher.start()
     with process.stdout as pipe:
-        for raw in pipe:
-            log.write(raw)
-            log.flush()
-            line = raw.decode(errors="replace").rstrip("\n").rsplit("\r", 1)[-1]
-            if line:
-                tail = [*tail[-(TAIL_LINES - 1) :], line]
-                on_line(line)
-    return tail
+        try:
+            _pass_on(pipe.fileno(), ended, printed)
+        finally:
+            _kill_group(process, signal.SIGKILL)  # the leader is not reaped yet, so the number is still ours
+            watcher.join()
+            os.close(ended)
+        left = int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+        if left:
+            printed.take(os.read(pipe.fileno(), left))
+        printed.end()
+
+
+def _pass_on(pipe: int, ended: int, printed: _Printed) -> None:
+    """Read `pipe` until `ended` is closed, and then until the pipe is closed too or `LINGER_S` are over."""
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
+    poll.register(ended, select.POLLIN)
+    waiting, deadline_s = {pipe, ended}, float("inf")
+    while waiting and (left_s := deadline_s - time.monotonic()) > 0:
+        for source, _ in poll.poll(None if ended in waiting else left_s * 1000):
+            chunk = os.read(source, CHUNK_BYTES)
+            if chunk:
+                printed.take(chunk)
+                continue
+            poll.unregister(source)
+            waiting.discard(source)
+            if source == ended:
+                deadline_s = time.monotonic() + LINGER_S
+
+
+def _watch(process: subprocess.Popen[bytes], end: int) -> None:
+    """Wait for a command itself, which stays to be reaped, and close `end`."""
+    try:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    finally:
+        os.close(end)
 
 
 def _cause(code: int) -> str:
