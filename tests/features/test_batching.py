@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from tests.features.making import features
+from tzrec_build.data.labels import LabelRange
 from tzrec_build.data.row_errors import ColumnError
 from tzrec_build.features.batching import BatchBuilder, label_tensor, weight_tensor
 
@@ -72,7 +73,9 @@ def test_labels() -> None:
     ("column", "message"),
     [
         (pa.array([1, None]), "row 1 of the batch, column 'y': a label must not be null"),
-        (pa.array([1.0, float("nan")]), "row 1 of the batch, column 'y': a label must be a number, got NaN"),
+        (pa.array([1.0, float("nan")]), "row 1 of the batch, column 'y': a label must be a finite number, got nan"),
+        (pa.array([float("-inf")]), "row 0 of the batch, column 'y': a label must be a finite number, got -inf"),
+        (pa.array([1e300]), "row 0 of the batch, column 'y': a label must be a finite number, got inf"),  # as float32
         (pa.array(["1"]), "column 'y': a label must be an integer or a float column, got string"),
     ],
 )
@@ -86,3 +89,25 @@ def test_bad_weights() -> None:
         weight_tensor("w", pa.array([1]))
     with pytest.raises(ColumnError, match=r"row 0 .*a sample weight must not be null"):
         weight_tensor("w", pa.array([None], pa.float32()))
+    with pytest.raises(ColumnError, match=r"row 1 .*a sample weight must be a finite number, got inf"):
+        weight_tensor("w", pa.array([1.0, float("inf")]))
+
+
+@pytest.mark.parametrize(
+    ("allowed", "values", "message"),
+    [
+        (LabelRange(0, 1, asked_by="l"), [0, 1, 4], "row 2 .*a label must be in [0, 1] for l, got 4; mend the table"),
+        (LabelRange(0, 1), [0.5, -0.25], "row 1 .*a label must be in [0, 1], got -0.25"),
+        (LabelRange(0, 2, whole=True), [2, 3], "row 1 .*a label must be a whole number in [0, 3), got 3"),
+        (LabelRange(0, 2, whole=True), [1.0, 1.5], "row 1 .*a label must be a whole number in [0, 3), got 1.5"),
+    ],
+)
+def test_labels_outside_what_the_losses_allow(allowed: LabelRange, values: list[float], message: str) -> None:
+    with pytest.raises(ColumnError, match=message.replace("[", r"\[").replace(")", r"\)")):
+        label_tensor("y", pa.array(values), allowed)
+
+
+def test_labels_at_the_ends_of_their_range_pass() -> None:
+    assert label_tensor("y", pa.array([0.0, 1.0, 0.5]), LabelRange(0, 1)).tolist() == [0.0, 1.0, 0.5]
+    assert label_tensor("y", pa.array([0, 2]), LabelRange(0, 2, whole=True)).tolist() == [0, 2]
+    assert label_tensor("y", pa.array([], pa.int64()), LabelRange(0, 1)).tolist() == []

@@ -125,6 +125,19 @@ def test_losses_that_do_not_fit_are_refused(losses, num_class, message):
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("losses", "num_class", "words"),
+    [
+        (["binary_cross_entropy {}"], 1, "in [0, 1] for binary_cross_entropy"),
+        (["binary_focal_loss {}", "l2_loss {}"], 1, "in [0, 1] for binary_focal_loss and l2_loss"),
+        (["softmax_cross_entropy {}"], 3, "a whole number in [0, 3) for softmax_cross_entropy"),
+        (["l2_loss {}"], 1, "in [-inf, inf] for l2_loss"),
+    ],
+)
+def test_the_losses_say_what_a_label_may_be(losses, num_class, words):
+    assert str(_head(losses, num_class).label_range()) == words
+
+
 def test_a_loss_that_is_not_built_yet_says_so():
     with pytest.raises(NotSupportedError, match=r"not supported yet: jrc_loss in model_config.losses\[0\]"):
         _head(['jrc_loss { session_name: "s" }'], 2)

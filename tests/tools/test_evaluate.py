@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.tiny_pipeline import config_text, write_pipeline
@@ -41,6 +43,20 @@ def test_the_picked_checkpoint_is_used(trained, tmp_path):
     assert pick_checkpoint(flags) == 0
     assert main(_flags(trained, tmp_path / "r.txt", "--model_dir", str(trained / "model"), "--pick", str(pick))) == 0
     assert json.loads((tmp_path / "r.txt").read_text())["global_step"] == 4
+
+
+def test_a_label_that_the_loss_does_not_know_is_refused(trained, tmp_path, capsys):
+    table = pq.read_table(trained / "eval.parquet")
+    at = table.schema.get_field_index("clk")
+    bad = pa.array([1] * 60 + [2] + [0] * (len(table) - 61))
+    pq.write_table(table.set_column(at, "clk", bad), tmp_path / "bad.parquet")
+    flags = _flags(trained, tmp_path / "r.txt", "--model_dir", str(trained / "model"))
+    flags[flags.index("--eval_input_path") + 1] = str(tmp_path / "bad.parquet")
+    assert main(flags) == 1
+    words = (
+        "bad.parquet: row 60, column 'clk': a label must be in [0, 1] for binary_cross_entropy, got 2; mend the table"
+    )
+    assert words in capsys.readouterr().err
 
 
 def test_a_checkpoint_of_another_model_is_refused(trained, tmp_path, capsys):

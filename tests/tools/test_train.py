@@ -9,6 +9,9 @@ import os
 import subprocess
 import sys
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.tiny_pipeline import DSSM, config_text, write_pipeline, write_rows
@@ -190,6 +193,53 @@ def test_an_absent_table_and_an_absent_label_are_named(tmp_path, capsys):
     err = _refused(capsys, [*flags, "--model_dir", str(tmp_path / "m")], 1)
     assert "clik" in err
     assert "did you mean 'clk'" in err
+
+
+def _replace_labels(path, labels):
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(table.schema.get_field_index("clk"), "clk", pa.array(labels(len(table)))), path)
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        (
+            "binary_cross_entropy {}",
+            "train",
+            lambda n: np.arange(n) % 5,
+            "row 2, column 'clk': a label must be in [0, 1]",
+        ),
+        (
+            "binary_cross_entropy {}",
+            "eval",
+            lambda n: np.arange(n) % 2 * 2 - 1,
+            "row 0, column 'clk': a label must be in",
+        ),
+        (
+            "softmax_cross_entropy {}",
+            "train",
+            lambda n: np.arange(n) % 3,
+            "a whole number in [0, 2) for softmax_cross_en",
+        ),
+        (("softmax_cross_entropy {}", "eval", lambda n: np.arange(n) % 2 - 1), "got -1; mend the table or the loss"),
+        (
+            "l2_loss {}",
+            "train",
+            lambda n: np.full(n, np.inf),
+            "row 0, column 'clk': a label must be a finite number, got inf",
+        ),
+    ],
+)
+def test_a_label_that_the_loss_does_not_know_is_named_by_file_and_row(tmp_path, capsys, case, message):
+    loss, file, labels = case
+    classes = "model_config { num_class: 2" if loss.startswith("softmax") else "model_config {"
+    text = config_text().replace("binary_cross_entropy {}", loss).replace("model_config {", classes)
+    text = text.replace("auc {}", "mean_squared_error {}" if loss.startswith("l2") else "auc {}")
+    flags = write_pipeline(tmp_path, text)
+    _replace_labels(tmp_path / f"{file}.parquet", labels)
+    err = _refused(capsys, [*flags, "--model_dir", str(tmp_path / "m")], 1)
+    assert f"{tmp_path / file}.parquet: row " in err
+    assert message in err
 
 
 def test_cuda_without_a_gpu_is_refused(tmp_path, capsys, monkeypatch):

@@ -10,9 +10,10 @@ import torch
 from torchrec import JaggedTensor, KeyedJaggedTensor, KeyedTensor
 
 from tzrec_build.data.batch import Batch
+from tzrec_build.data.labels import LabelRange
 from tzrec_build.data.row_errors import ColumnError
 from tzrec_build.features.feature import Feature
-from tzrec_build.features.values import DenseValues, FeatureValues, SequenceDenseValues, SparseValues
+from tzrec_build.features.values import DenseValues, FeatureValues, Float32Array, SequenceDenseValues, SparseValues
 
 
 class BatchBuilder:
@@ -23,6 +24,9 @@ class BatchBuilder:
         label_fields: columns of labels; integers become int64, floats float32.
         sample_weight_fields: float columns of sample weights.
         reserved_columns: columns that travel with the batch untouched.
+
+    Attributes:
+        label_ranges: what each label may hold; any finite number where it says nothing.
     """
 
     def __init__(
@@ -36,6 +40,7 @@ class BatchBuilder:
         self._label_fields = tuple(label_fields)
         self._sample_weight_fields = tuple(sample_weight_fields)
         self._reserved_columns = tuple(reserved_columns)
+        self.label_ranges: Mapping[str, LabelRange] = {}
         inputs = [name for feature in self._features for name in feature.inputs]
         self.columns = tuple(
             dict.fromkeys([*inputs, *self._label_fields, *self._sample_weight_fields, *self._reserved_columns])
@@ -68,40 +73,52 @@ class BatchBuilder:
             sparse={group: _keyed_jagged(parts) for group, parts in sparse.items()},
             dense={group: _keyed(parts) for group, parts in dense.items()},
             sequence_dense=sequence_dense,
-            labels={name: label_tensor(name, columns[name]) for name in self._label_fields},
+            labels={
+                name: label_tensor(name, columns[name], self.label_ranges.get(name)) for name in self._label_fields
+            },
             sample_weights={name: weight_tensor(name, columns[name]) for name in self._sample_weight_fields},
             reserves=_reserves(self._reserved_columns, columns),
         )
 
 
-def label_tensor(name: str, column: pa.Array) -> torch.Tensor:
+def label_tensor(name: str, column: pa.Array, allowed: LabelRange | None = None) -> torch.Tensor:
     """A label column as int64 or float32 [B].
 
+    Args:
+        name: of the column.
+        column: its values.
+        allowed: what they may be; None for any finite number.
     Raises:
-        ColumnError: a null or NaN, or a type that is neither integer nor float.
+        ColumnError: a null, NaN or infinity, a value outside, or a type that is neither integer nor float.
     """
     _refuse_null(name, column, "a label must not be null; drop the row or fill it in the table")
     if pa.types.is_integer(column.type) or pa.types.is_boolean(column.type):
-        return torch.from_numpy(column.cast(pa.int64()).to_numpy(zero_copy_only=False).copy())
-    if pa.types.is_floating(column.type):
-        return _float_tensor(name, column, "a label")
-    raise ColumnError(name, f"a label must be an integer or a float column, got {column.type}; convert it in the table")
+        values = column.cast(pa.int64()).to_numpy(zero_copy_only=False).copy()
+    elif pa.types.is_floating(column.type):
+        values = _finite_floats(name, column, "a label")
+    else:
+        rule = f"a label must be an integer or a float column, got {column.type}; convert it in the table"
+        raise ColumnError(name, rule)
+    if allowed is not None:
+        allowed.check(name, values)
+    return torch.from_numpy(values)
 
 
 def weight_tensor(name: str, column: pa.Array) -> torch.Tensor:
-    """A sample weight column as float32 [B]; raises ColumnError for nulls and for columns that hold no floats."""
+    """A sample weight column as float32 [B]; raises ColumnError for nulls, NaN, infinities and other types."""
     if not pa.types.is_floating(column.type):
         raise ColumnError(name, f"a sample weight must be a float column, got {column.type}; convert it in the table")
     _refuse_null(name, column, "a sample weight must not be null; fill it in the table")
-    return _float_tensor(name, column, "a sample weight")
+    return torch.from_numpy(_finite_floats(name, column, "a sample weight"))
 
 
-def _float_tensor(name: str, column: pa.Array, what: str) -> torch.Tensor:
-    values = column.cast(pa.float32(), safe=False).to_numpy().copy()
-    missing = np.isnan(values)
-    if missing.any():
-        raise ColumnError(name, f"{what} must be a number, got NaN", int(missing.argmax()))
-    return torch.from_numpy(values)
+def _finite_floats(name: str, column: pa.Array, what: str) -> Float32Array:
+    values: Float32Array = column.cast(pa.float32(), safe=False).to_numpy().copy()
+    finite = np.isfinite(values)
+    if not finite.all():
+        row = int(finite.argmin())
+        raise ColumnError(name, f"{what} must be a finite number, got {values[row]:g}; mend the table", row)
+    return values
 
 
 def _refuse_null(name: str, column: pa.Array, rule: str) -> None:

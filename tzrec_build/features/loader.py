@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from tzrec_build.data.batch import Batch
+from tzrec_build.data.labels import LabelRange
 from tzrec_build.data.options import ReaderOptions, csv_options
 from tzrec_build.data.paths import find_files, table_kind
 from tzrec_build.data.readers import TableReader, open_table
@@ -101,6 +102,10 @@ class BatchLoader:
     def set_epoch(self, epoch: int) -> None:
         """Choose shuffling and sampling of the next iteration; the same epoch gives the same batches."""
         self._epoch = epoch
+
+    def expect_labels(self, ranges: Mapping[str, LabelRange]) -> None:
+        """Refuse labels outside these ranges (`BaseModel.label_ranges`) from the next iteration on."""
+        self._builder.label_ranges = dict(ranges)
 
     def __iter__(self) -> Iterator[Batch]:
         epoch = self._epoch

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from tzrec_build.data.batch import Batch
+from tzrec_build.data.labels import LabelRange
 from tzrec_build.errors import ConfigError, suggestion
 from tzrec_build.models.heads import MetricSpec, TaskHead, TaskWeights, Tensors
 from tzrec_build.modules.embedding_group import EmbeddingGroup
@@ -93,6 +94,10 @@ class BaseModel(nn.Module):
     def loss(self, predictions: Tensors, batch: Batch) -> Tensors:
         """Name -> scalar loss; the total is their sum."""
         raise NotImplementedError
+
+    def label_ranges(self) -> dict[str, LabelRange]:
+        """Label field -> what it may hold; fields that no loss reads are absent."""
+        return {}
 
     def metric_label(self, spec: MetricSpec, predictions: Tensors, batch: Batch) -> torch.Tensor:  # noqa: ARG002
         """Target [B] of one metric."""
@@ -180,6 +185,14 @@ class RankModel(InputStage, BaseModel):
         found: Tensors = {}
         for head, task_logits in zip(self.heads, logits, strict=True):
             found.update(head.outputs(task_logits))
+        return found
+
+    def label_ranges(self) -> dict[str, LabelRange]:
+        """What the losses of all tasks allow; see `BaseModel.label_ranges`."""
+        found: dict[str, LabelRange] = {}
+        for head in self.heads:
+            allowed = head.label_range()
+            found[head.label] = found[head.label].meet(allowed) if head.label in found else allowed
         return found
 
     def loss(self, predictions: Tensors, batch: Batch) -> Tensors:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from google.protobuf.message import Message
 from torch.nn import functional
 
+from tzrec_build.data.labels import LabelRange
 from tzrec_build.errors import ConfigError, NotSupportedError
 from tzrec_build.protos.tzrec import loss_pb2, metric_pb2
 
 Tensors = dict[str, torch.Tensor]
 _TINY = 1e-12
+_ANY_LABEL = LabelRange()
+_PROBABILITY = LabelRange(0, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +76,18 @@ class _LossRule:
         outputs: (logits [B, C], suffix) -> predictions.
         rows: (config, predictions, label, suffix) -> loss of each row [B].
         multi_class: True needs C > 1, False needs C = 1.
+        labels: what a loss with C = 1 takes; a class loss takes [0, C).
     """
 
     outputs: Callable[[torch.Tensor, str], Tensors]
     rows: Callable[[Message, Tensors, torch.Tensor, str], torch.Tensor]
     multi_class: bool
+    labels: LabelRange = _ANY_LABEL
+
+    def label_range(self, kind: str, num_class: int) -> LabelRange:
+        """What the label may hold."""
+        base = LabelRange(0, num_class - 1, whole=True) if self.multi_class else self.labels
+        return replace(base, asked_by=kind)
 
 
 def _binary_outputs(logits: torch.Tensor, suffix: str) -> Tensors:
@@ -127,8 +138,8 @@ def _squared_error(config: loss_pb2.L2Loss, predictions: Tensors, label: torch.T
 
 
 _LOSSES: Mapping[str, _LossRule] = {
-    "binary_cross_entropy": _LossRule(_binary_outputs, _binary_cross_entropy, multi_class=False),
-    "binary_focal_loss": _LossRule(_binary_outputs, _binary_focal, multi_class=False),
+    "binary_cross_entropy": _LossRule(_binary_outputs, _binary_cross_entropy, multi_class=False, labels=_PROBABILITY),
+    "binary_focal_loss": _LossRule(_binary_outputs, _binary_focal, multi_class=False, labels=_PROBABILITY),
     "softmax_cross_entropy": _LossRule(_class_outputs, _softmax_cross_entropy, multi_class=True),
     "l2_loss": _LossRule(_value_outputs, _squared_error, multi_class=False),
 }
@@ -188,6 +199,11 @@ class TaskHead:
         if self.num_class == 2 and f"probs{self.suffix}" in found:
             found[f"probs1{self.suffix}"] = found[f"probs{self.suffix}"][:, 1]
         return found
+
+    def label_range(self) -> LabelRange:
+        """What the label may hold so that every loss is defined."""
+        kinds = [loss_kind(config, self.where) for config in self.losses]
+        return functools.reduce(LabelRange.meet, (_LOSSES[kind].label_range(kind, self.num_class) for kind in kinds))
 
     def loss(
         self, predictions: Tensors, labels: Mapping[str, torch.Tensor], sample_weights: Mapping[str, torch.Tensor]

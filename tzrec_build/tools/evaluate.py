@@ -34,6 +34,7 @@ def evaluate_checkpoint(spec: ModelSpec, input_path: str) -> tuple[int | None, d
     if not path:
         raise ConfigError("--eval_input_path: must be given, the config names no table either")
     loader = loaded.pipeline.loader(path, LoaderOptions(mode="eval"))
+    loader.expect_labels(loaded.wrapper.model.label_ranges())
     settings = EvalSettings(f"evaluate {loaded.checkpoint.path.name}", loader.num_rows, config.eval_config.num_steps)
     return loaded.checkpoint.step, evaluate(loaded.wrapper, loaded.wrapper.model, loader, loaded.device, settings)
 

@@ -135,6 +135,9 @@ class _Session:
         self._eval_loader = self._loader(eval_path, "eval") if eval_path else None
         model = build_model(pipeline, spec.seed)
         self._model = model
+        for loader in (self._train_loader, self._eval_loader):
+            if loader is not None:
+                loader.expect_labels(model.label_ranges())
         self._parts = build_parts(model, pipeline, runtime)
         self._start_from(spec.fine_tune_checkpoint or config.train_config.fine_tune_checkpoint)
         torch.manual_seed(derived_seed(spec.seed, "train"))  # dropout masks, whatever the initialisation drew
