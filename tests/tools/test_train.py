@@ -204,30 +204,19 @@ def _replace_labels(path, labels):
     ("case", "message"),
     [
         (
-            "binary_cross_entropy {}",
-            "train",
-            lambda n: np.arange(n) % 5,
+            ("binary_cross_entropy {}", "train", lambda n: np.arange(n) % 5),
             "row 2, column 'clk': a label must be in [0, 1]",
         ),
         (
-            "binary_cross_entropy {}",
-            "eval",
-            lambda n: np.arange(n) % 2 * 2 - 1,
+            ("binary_cross_entropy {}", "eval", lambda n: np.arange(n) % 2 * 2 - 1),
             "row 0, column 'clk': a label must be in",
         ),
         (
-            "softmax_cross_entropy {}",
-            "train",
-            lambda n: np.arange(n) % 3,
+            ("softmax_cross_entropy {}", "train", lambda n: np.arange(n) % 3),
             "a whole number in [0, 2) for softmax_cross_en",
         ),
         (("softmax_cross_entropy {}", "eval", lambda n: np.arange(n) % 2 - 1), "got -1; mend the table or the loss"),
-        (
-            "l2_loss {}",
-            "train",
-            lambda n: np.full(n, np.inf),
-            "row 0, column 'clk': a label must be a finite number, got inf",
-        ),
+        (("l2_loss {}", "train", lambda n: np.full(n, np.inf)), "'clk': a label must be a finite number, got inf"),
     ],
 )
 def test_a_label_that_the_loss_does_not_know_is_named_by_file_and_row(tmp_path, capsys, case, message):
