@@ -7,6 +7,7 @@ import os
 import pytest
 import torch
 
+from tests.peer_cases import peer_case
 from tzrec_build.errors import DataError
 from tzrec_build.training.checkpoint import CheckpointState, drop_old_checkpoints, restore_state, save_checkpoint
 from tzrec_build.training.checkpoint_dir import list_checkpoints
@@ -87,7 +88,36 @@ def test_a_strict_restore_names_the_first_that_is_missing(tmp_path):
         restore_state(folder, {"model.new": torch.zeros(1)}, strict=True)
 
 
+def test_a_strict_restore_refuses_tensors_that_the_model_has_not_and_copies_nothing(tmp_path):
+    folder = save_checkpoint(tmp_path, 7, _state()).path / "model"
+    target = {"model.w": torch.zeros(3, 2)}
+    with pytest.raises(
+        DataError, match=r"is of another config: it also holds model\.h, model\.n; use the config it was"
+    ):
+        restore_state(folder, target, strict=True)
+    assert not target["model.w"].any()
+    assert restore_state(folder, target, strict=False).taken == ("model.w",)
+
+
+def test_of_many_unknown_tensors_three_are_named_and_the_rest_counted(tmp_path):
+    model = {f"model.{name}": torch.zeros(1) for name in "abcdef"}
+    folder = save_checkpoint(tmp_path, 7, CheckpointState(model, {}, {}, 0)).path / "model"
+    with pytest.raises(DataError, match=r"it also holds model\.b, model\.c, model\.d and 2 more;"):
+        restore_state(folder, {"model.a": torch.zeros(1)}, strict=True)
+
+
 def test_a_checkpoint_of_something_else_is_refused(tmp_path):
     folder = save_checkpoint(tmp_path, 7, _state()).path / "model"
     with pytest.raises(DataError, match="shares no tensor with this model"):
         restore_state(folder, {"other": torch.zeros(1)}, strict=False)
+
+
+def test_a_model_trained_with_variational_dropout_is_not_evaluated_without():
+    from tzrec_build.training.checkpoint_dir import find_checkpoint
+    from tzrec_build.training.pipeline import load_pipeline, restored_model
+
+    case = peer_case("deepfm_vd")
+    pipeline = load_pipeline(str(case / "pipeline.config"))
+    pipeline.config.model_config.ClearField("variational_dropout")
+    with pytest.raises(DataError, match=r"it also holds model\.group_variational_dropouts\.\w+\.feature_dim_repeat"):
+        restored_model(pipeline, find_checkpoint(case / "model.ckpt-7"), torch.device("cpu"))

@@ -10,7 +10,7 @@ import logging
 import os
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +21,11 @@ from torch.distributed.checkpoint.metadata import StorageMeta
 from tzrec_build.errors import DataError
 from tzrec_build.files import write_json
 from tzrec_build.training.checkpoint_dir import Checkpoint, checkpoint_name, list_checkpoints
-from tzrec_build.training.checkpoint_reader import load_entries, read_entry
+from tzrec_build.training.checkpoint_reader import TensorEntry, load_entries, read_entry
 from tzrec_build.training.distributed import copy_state, local_pieces, whole_shape
 
 logger = logging.getLogger("tzrec_build")
+_SHOWN_NAMES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,30 +102,43 @@ def restore_state(folder: Path, target: Mapping[str, object], *, strict: bool) -
     Args:
         folder: ``model.ckpt-N/model`` or ``/optimizer``.
         target: name -> live Tensor or ShardedTensor.
-        strict: a name that the checkpoint lacks is an error, not a skip.
+        strict: names and shapes must be the same on both sides; else what fits is taken.
     Raises:
-        DataError: unreadable, nothing in common, or (strict) a name is missing or has another shape.
+        DataError: unreadable, nothing in common, or (strict) a name is missing, has another shape, or is there in excess.
+            Nothing is copied then, unless a file of tensors is damaged.
     """
     entries = load_entries(folder)
-    taken, skipped = [], []
-    for name, value in target.items():
-        if not local_pieces(value):
-            continue
-        entry = entries.get(name)
-        shape = whole_shape(value)
-        if entry is None or entry.shape != shape:
-            skipped.append(name)
-            if strict:
-                found = "nothing" if entry is None else f"shape {entry.shape}"
-                raise DataError(
-                    f"{folder}: tensor {name!r} of shape {shape} is wanted, got {found}; use the config it was trained with"
-                )
-            continue
-        copy_state({name: value}, {name: read_entry(folder, name, entry)})
-        taken.append(name)
+    wanted = {name: value for name, value in target.items() if local_pieces(value)}
+    skipped = [
+        name for name, value in wanted.items() if name not in entries or entries[name].shape != whole_shape(value)
+    ]
+    if strict:
+        _refuse_difference(folder, entries, target, skipped)
+    taken = [name for name in wanted if name not in set(skipped)]
     if target and not taken:
         raise DataError(f"{folder}: shares no tensor with this model; name a checkpoint of the same model")
+    for name in taken:
+        copy_state({name: wanted[name]}, {name: read_entry(folder, name, entries[name])})
     return Restored(tuple(taken), tuple(skipped))
+
+
+def _refuse_difference(
+    folder: Path, entries: Mapping[str, TensorEntry], target: Mapping[str, object], skipped: Sequence[str]
+) -> None:
+    """Raise DataError when a tensor does not fit, or when the checkpoint holds tensors that the model has no place for."""
+    for name in skipped:
+        found = f"shape {entries[name].shape}" if name in entries else "nothing"
+        raise DataError(
+            f"{folder}: tensor {name!r} of shape {whole_shape(target[name])} is wanted, got {found}; "
+            "use the config it was trained with"
+        )
+    unknown = sorted(set(entries) - set(target))
+    if unknown:
+        more = f" and {len(unknown) - _SHOWN_NAMES} more" if len(unknown) > _SHOWN_NAMES else ""
+        raise DataError(
+            f"{folder}: the checkpoint is of another config: it also holds {', '.join(unknown[:_SHOWN_NAMES])}{more}; "
+            "use the config it was trained with"
+        )
 
 
 def flatten_optimizer(state: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
