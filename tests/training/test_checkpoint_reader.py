@@ -11,7 +11,7 @@ import torch
 
 from tests.peer_cases import peer_case, state_names
 from tzrec_build.errors import DataError
-from tzrec_build.training.checkpoint_reader import load_entries, read_tensors
+from tzrec_build.training.checkpoint_reader import Chunk, TensorEntry, load_entries, read_entry, read_tensors
 
 CASES = ("deepfm", "fp16_emb", "multi_tower_din", "deepfm_rowwise_adagrad")
 
@@ -105,3 +105,51 @@ def test_a_cut_file_is_named_with_its_tensor(copied):
     path.write_bytes(path.read_bytes()[:3000])
     with pytest.raises(DataError, match=r"__0_0\.distcp: tensor 'model\.\S+' cannot be read .*restore the checkpoint"):
         read_tensors(copied)
+
+
+def _stored(folder, chunks, values, dtype=torch.float32, shape=(4, 2)):
+    """An entry with one blob for each (offsets, sizes)."""
+    stored, start = [], 0
+    with (folder / "__0_0.distcp").open("wb") as stream:
+        for (offsets, sizes), value in zip(chunks, values, strict=True):
+            torch.save(value, stream)
+            stored.append(Chunk(offsets, sizes, "__0_0.distcp", start, stream.tell() - start))
+            start = stream.tell()
+    return TensorEntry(dtype, shape, tuple(stored))
+
+
+def test_chunks_in_any_order_make_the_tensor(tmp_path):
+    whole = torch.arange(8.0).reshape(4, 2)
+    chunks = [((1, 0), (3, 1)), ((1, 1), (3, 1)), ((0, 0), (1, 2))]
+    entry = _stored(tmp_path, chunks, [whole[1:, :1].clone(), whole[1:, 1:].clone(), whole[:1].clone()])
+    assert read_entry(tmp_path, "w", entry).equal(whole)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "fault"),
+    [
+        ([((0, 0), (3, 2))], r"its chunks lack 2 of 8 values"),
+        ([], r"its chunks lack 8 of 8 values"),
+        ([((0, 0), (4, 1)), ((0, 0), (4, 1))], r"the chunk of shape \(4, 1\) at \(0, 0\) overlaps another"),
+        ([((0, 0), (3, 2)), ((2, 0), (1, 2))], r"the chunk of shape \(1, 2\) at \(2, 0\) overlaps another"),
+        ([((2, 0), (3, 2))], r"at \(2, 0\) reaches beyond the shape \(4, 2\)"),
+        ([((0,), (4,))], r"a chunk of 1 axes in a tensor of 2"),
+    ],
+)
+def test_chunks_that_do_not_tile_the_tensor_are_damage(tmp_path, chunks, fault):
+    entry = _stored(tmp_path, chunks, [torch.ones(sizes) for _, sizes in chunks])
+    with pytest.raises(DataError, match=rf"\.metadata: tensor 'w' is damaged \(.*{fault}\); restore the checkpoint"):
+        read_entry(tmp_path, "w", entry)
+
+
+def test_a_blob_of_another_dtype_or_shape_is_damage(tmp_path):
+    for blob in (torch.ones(4, 2, dtype=torch.half), torch.ones(2, 2)):
+        entry = _stored(tmp_path, [((0, 0), (4, 2))], [blob])
+        message = rf"'w' cannot be read \({blob.dtype} of shape \({len(blob)}, 2\) instead of torch\.float32 of shape"
+        with pytest.raises(DataError, match=message):
+            read_entry(tmp_path, "w", entry)
+
+
+def test_a_single_number_is_one_chunk(tmp_path):
+    entry = _stored(tmp_path, [((), ())], [torch.tensor(5)], torch.int64, ())
+    assert read_entry(tmp_path, "n", entry).equal(torch.tensor(5))

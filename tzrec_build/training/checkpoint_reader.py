@@ -8,6 +8,7 @@ of torch.distributed is imported and a name outside the short list below is refu
 from __future__ import annotations
 
 import io
+import math
 import pickle
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -72,6 +73,7 @@ class _Index(_Record):
         return isinstance(other, _Index) and self.key() == other.key()
 
 
+_ADVICE = "restore the checkpoint or use another"
 _METADATA = "torch.distributed.checkpoint.metadata"
 _SHARDED = "torch.distributed._shard.sharded_tensor.metadata"
 ALLOWED: Mapping[tuple[str, str], Callable[..., object]] = {
@@ -178,7 +180,14 @@ def read_tensors(folder: Path, names: Iterable[str] | None = None) -> dict[str, 
 
 
 def read_entry(folder: Path, name: str, entry: TensorEntry) -> torch.Tensor:
-    """Assemble one tensor from its chunks. Raises DataError when a file is absent, cut or holds another shape."""
+    """Assemble one tensor from its chunks.
+
+    Raises:
+        DataError: a file is absent or cut, holds another shape or dtype, or the chunks do not tile the tensor.
+    """
+    fault = _tiling_fault(entry)
+    if fault:
+        raise DataError(f"{folder / '.metadata'}: tensor {name!r} is damaged ({fault}); {_ADVICE}")
     whole = torch.empty(entry.shape, dtype=entry.dtype)
     for chunk in entry.chunks:
         path = folder / chunk.file
@@ -187,14 +196,39 @@ def read_entry(folder: Path, name: str, entry: TensorEntry) -> torch.Tensor:
                 stream.seek(chunk.start)
                 blob = stream.read(chunk.length)
             part = torch.load(io.BytesIO(blob), map_location="cpu", weights_only=True)
+            if tuple(part.shape) != chunk.sizes or part.dtype != entry.dtype:
+                raise ValueError(
+                    f"{part.dtype} of shape {tuple(part.shape)} instead of {entry.dtype} of shape {chunk.sizes}"
+                )
             target = whole
             for axis, (start, size) in enumerate(zip(chunk.offsets, chunk.sizes, strict=True)):
                 target = target.narrow(axis, start, size)
-            if part.shape != target.shape:
-                raise ValueError(f"shape {tuple(part.shape)} instead of {chunk.sizes}")
             target.copy_(part)
         except Exception as err:
-            raise DataError(
-                f"{path}: tensor {name!r} cannot be read ({err}); restore the checkpoint or use another"
-            ) from err
+            raise DataError(f"{path}: tensor {name!r} cannot be read ({err}); {_ADVICE}") from err
     return whole
+
+
+def _tiling_fault(entry: TensorEntry) -> str:
+    """Say why the chunks do not cover every value of the tensor once; "" when they do."""
+    covered = 0
+    for at, chunk in enumerate(entry.chunks):
+        if not len(chunk.offsets) == len(chunk.sizes) == len(entry.shape):
+            return f"a chunk of {len(chunk.sizes)} axes in a tensor of {len(entry.shape)}"
+        if not all(
+            0 <= start <= start + size <= whole
+            for start, size, whole in zip(chunk.offsets, chunk.sizes, entry.shape, strict=True)
+        ):
+            return f"the chunk of shape {chunk.sizes} at {chunk.offsets} reaches beyond the shape {entry.shape}"
+        if any(_overlap(chunk, other) for other in entry.chunks[:at]):
+            return f"the chunk of shape {chunk.sizes} at {chunk.offsets} overlaps another"
+        covered += math.prod(chunk.sizes)
+    missing = math.prod(entry.shape) - covered
+    return f"its chunks lack {missing} of {math.prod(entry.shape)} values" if missing else ""
+
+
+def _overlap(one: Chunk, two: Chunk) -> bool:
+    return all(
+        max(start, other_start) < min(start + size, other_start + other_size)
+        for start, size, other_start, other_size in zip(one.offsets, one.sizes, two.offsets, two.sizes, strict=True)
+    )
