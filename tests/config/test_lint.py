@@ -1,10 +1,12 @@
 import pytest
 
+from tests.config.test_support import MESSAGES
 from tests.config.texts import CONFIGS, GOOD
 from tzrec_build.config.edit import edit_config
 from tzrec_build.config.lint import lint
 from tzrec_build.config.load import load_pipeline_config, parse_pipeline_config
 from tzrec_build.config.problems import located, raise_problems
+from tzrec_build.config.ranges import RANGES
 from tzrec_build.errors import ConfigError
 
 TASK = '{ expert_mlp { hidden_units: 4 } task_towers { tower_name: "t" label_name: "clk" losses { binary_cross_entropy {} } } }'
@@ -104,6 +106,48 @@ def test_good_configs_have_no_findings():
             "no-bucketizer",
             "id_feature 'a' must say how many ids there are",
         ),
+        (
+            {"feature_configs[0].id_feature.embedding_dim": 3},
+            "width",
+            "embedding_dim must be a multiple of 4, which the fused kernels need, got 3; set 4",
+        ),
+        (
+            {"model_config.deepfm": "{ wide_embedding_dim: 6 deep { hidden_units: 2 } }"},
+            "width",
+            "wide_embedding_dim must be a multiple of 4, which the fused kernels need, got 6; set 8",
+        ),
+        (
+            {"train_config.dense_optimizer.adam_optimizer.lr": -1},
+            "range",
+            "train_config.dense_optimizer.adam_optimizer.lr: must be a finite number of 0 or more, got -1",
+        ),
+        (
+            {"train_config.sparse_optimizer.adagrad_optimizer.lr": float("nan")},
+            "range",
+            "train_config.sparse_optimizer.adagrad_optimizer.lr: must be a finite number of 0 or more, got nan",
+        ),
+        (
+            {"train_config.dense_optimizer.adam_optimizer.beta2": 1.5},
+            "range",
+            "train_config.dense_optimizer.adam_optimizer.beta2: must be in [0, 1), got 1.5",
+        ),
+        (
+            {
+                "train_config.dense_optimizer.manual_step_learning_rate": "{ schedule_sizes: 1 learning_rates: [0.1, -2] }"
+            },
+            "range",
+            "manual_step_learning_rate.learning_rates: must be a finite number of 0 or more, got -2",
+        ),
+        (
+            {"train_config.dense_optimizer.sgd_optimizer": "{ lr: 1 nesterov: true momentum: 0 }"},
+            "nesterov",
+            "sgd_optimizer.nesterov: needs momentum above 0 and dampening 0, got momentum 0 and dampening 0",
+        ),
+        (
+            {"model_config.losses[0].binary_cross_entropy.label_smoothing": 2},
+            "range",
+            "binary_cross_entropy.label_smoothing: must be in [0, 1], got 2",
+        ),
     ],
 )
 def test_each_rule_finds_its_mistake_and_only_that(edits, rule, words):
@@ -126,6 +170,21 @@ def test_each_rule_finds_its_mistake_and_only_that(edits, rule, words):
 )
 def test_near_misses_are_clean(edits):
     assert findings(edits) == []
+
+
+def test_tables_of_sequences_and_of_wide_groups_only_may_have_any_width():
+    text = GOOD.replace("num_buckets: 10 embedding_dim: 4", "num_buckets: 10 embedding_dim: 3", 1)
+    config = parse_pipeline_config(text.replace("group_type: DEEP", "group_type: WIDE", 1), "x.config")
+    assert lint(config) == []
+    config.model_config.feature_groups[0].group_type = 2
+    assert lint(config) == []
+
+
+def test_every_range_belongs_to_a_field_of_the_schema_and_holds_its_default():
+    for name, fields in RANGES.items():
+        for field, allowed in fields.items():
+            found = MESSAGES[name].fields_by_name[field]
+            assert found.is_repeated or allowed.fits(found.default_value), f"{name}.{field}"
 
 
 def test_members_of_a_block_are_known_by_their_full_names():

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tzrec_build.config.problems import Problem
+from tzrec_build.config.ranges import numbers_fit
 from tzrec_build.config.walk import walk_messages
 from tzrec_build.errors import suggestion
+from tzrec_build.protos.tzrec.model_pb2 import FeatureGroupType
 from tzrec_build.protos.tzrec.pipeline_pb2 import EasyRecConfig
 
 _TOWER_FIELDS = (
@@ -220,6 +222,25 @@ def _sparse_has_rows(config: EasyRecConfig) -> Iterator[Problem]:
             yield Problem("no-bucketizer", at, text)
 
 
+def _widths_fit(config: EasyRecConfig) -> Iterator[Problem]:
+    """Find pooled tables whose rows the fused kernels cannot hold; tables of sequences may have any width."""
+    pooled = {
+        name
+        for group in config.model_config.feature_groups
+        if group.group_type == FeatureGroupType.DEEP
+        for name in group.feature_names
+    }
+    places = {place.field_path for place in feature_places(config) if place.name in pooled}
+    for at, message in walk_messages(config):
+        wide = message.DESCRIPTOR.fields_by_name.get("wide_embedding_dim")
+        if at in places or wide is not None:
+            field = "embedding_dim" if at in places else "wide_embedding_dim"
+            width = getattr(message, field, 0)
+            if width % 4:
+                text = f"{field} must be a multiple of 4, which the fused kernels need, got {width}; set {width // 4 * 4 + 4}"
+                yield Problem("width", f"{at}.{field}", text)
+
+
 def _training_ends(config: EasyRecConfig) -> Iterator[Problem]:
     train = config.train_config
     if config.HasField("train_config") and bool(train.num_steps) == bool(train.num_epochs):
@@ -240,5 +261,7 @@ RULES: tuple[Callable[[EasyRecConfig], Iterator[Problem]], ...] = (
     _losses_fit,
     _match_loss,
     _sparse_has_rows,
+    _widths_fit,
     _training_ends,
+    numbers_fit,
 )
