@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -57,6 +58,12 @@ def test_a_label_that_the_loss_does_not_know_is_refused(trained, tmp_path, capsy
         "bad.parquet: row 60, column 'clk': a label must be in [0, 1] for binary_cross_entropy, got 2; mend the table"
     )
     assert words in capsys.readouterr().err
+
+
+def test_a_checkpoint_under_another_name_has_no_step(trained, tmp_path):
+    shutil.copytree(trained / "model" / "model.ckpt-8", tmp_path / "best")
+    assert main(_flags(trained, tmp_path / "r.txt", "--checkpoint_path", str(tmp_path / "best"))) == 0
+    assert json.loads((tmp_path / "r.txt").read_text())["global_step"] is None
 
 
 def test_a_checkpoint_of_another_model_is_refused(trained, tmp_path, capsys):

@@ -6,6 +6,7 @@ import pytest
 
 from tzrec_build.errors import ConfigError, DataError
 from tzrec_build.training.checkpoint_dir import (
+    Checkpoint,
     best_step,
     find_checkpoint,
     list_checkpoints,
@@ -38,6 +39,12 @@ def test_a_checkpoint_folder_names_itself(tmp_path):
     path = _checkpoint(tmp_path, 3)
     _checkpoint(tmp_path, 5)
     assert find_checkpoint(path) == list_checkpoints(tmp_path)[0]
+
+
+def test_a_checkpoint_under_another_name_has_no_step(tmp_path):
+    path = _checkpoint(tmp_path, 3).rename(tmp_path / "best")
+    assert find_checkpoint(path) == Checkpoint(None, path)
+    assert list_checkpoints(tmp_path) == []
 
 
 def test_an_empty_folder_has_no_checkpoint(tmp_path):

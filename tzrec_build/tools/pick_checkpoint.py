@@ -48,7 +48,7 @@ def pick(spec: Spec) -> Checkpoint:
         ConfigError: a flag of the rule is missing, or the metric was not evaluated.
         DataError: there is no checkpoint, or not the one that the rule means.
     """
-    found = {one.step: one for one in list_checkpoints(spec.model_dir)}
+    found = {step: one for one in list_checkpoints(spec.model_dir) if (step := one.step) is not None}
     if not found:
         raise DataError(f"{spec.model_dir}: holds no whole checkpoint (model.ckpt-N/model/.metadata); train first")
     step = _wanted_step(spec, max(found))

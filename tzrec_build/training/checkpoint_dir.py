@@ -21,9 +21,9 @@ _NAME = re.compile(r"model\.ckpt-(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """One whole checkpoint: its step and its folder."""
+    """One whole checkpoint: its step, None where the folder's name does not tell it, and its folder."""
 
-    step: int
+    step: int | None
     path: Path
 
 
@@ -53,8 +53,9 @@ def is_whole(path: Path) -> bool:
 
 def list_checkpoints(model_dir: Path) -> list[Checkpoint]:
     """Whole checkpoints of a model directory by ascending step; a half-written folder is not one."""
-    found = [(step_of(path), path) for path in model_dir.glob("model.ckpt-*") if is_whole(path)]
-    return sorted((Checkpoint(step, path) for step, path in found if step is not None), key=lambda one: one.step)
+    whole = [path for path in model_dir.glob("model.ckpt-*") if is_whole(path)]
+    found = sorted((step, path) for path in whole if (step := step_of(path)) is not None)
+    return [Checkpoint(step, path) for step, path in found]
 
 
 def find_checkpoint(path: Path) -> Checkpoint:
@@ -64,7 +65,7 @@ def find_checkpoint(path: Path) -> Checkpoint:
         DataError: there is none.
     """
     if is_whole(path):
-        return Checkpoint(step_of(path) or 0, path)
+        return Checkpoint(step_of(path), path)
     found = list_checkpoints(path)
     if not found:
         raise DataError(
