@@ -109,7 +109,9 @@ def test_bad_tables(tmp_path: Path, header: str, lines: list[str], message: str)
 
 
 def test_missing_table_and_wrong_item_column(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none.txt: not a readable sampler table"):
+    with pytest.raises(
+        DataError, match=r"none.txt: no such file; the negative sampler's input_path starts from the current"
+    ):
         load_item_table(str(tmp_path / "none.txt"))
     made = sampler(items(tmp_path, ["1\t1\t1:"]))
     with pytest.raises(

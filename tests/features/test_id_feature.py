@@ -128,7 +128,11 @@ def test_floats_have_no_text_to_hash() -> None:
         ("hash_bucket_size: 0", ConfigError, "hash_bucket_size must be at least 1"),
         ('num_buckets: 3 pooling: "avg"', ConfigError, "unknown pooling 'avg'"),
         ('num_buckets: 3 data_type: "FP8"', ConfigError, "unknown data_type 'FP8'"),
-        ('vocab_file: "none.txt" default_bucketize_value: 0', ConfigError, "none.txt: no such file"),
+        (
+            'vocab_file: "none.txt" default_bucketize_value: 0',
+            ConfigError,
+            "none.txt: no such file; a relative path starts from the current directory",
+        ),
         ("zch { zch_size: 10 }", NotSupportedError, "not supported yet: id_feature.zch in feature 'f'"),
         ("num_buckets: 3 use_mask: true", NotSupportedError, "not supported yet: id_feature.use_mask"),
         ('vocab_list: "a" default_bucketize_value: 1', ConfigError, "default_bucketize_value must be below 1"),

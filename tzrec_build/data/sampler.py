@@ -44,7 +44,7 @@ def load_item_table(path: str, field_delimiter: str = "\t") -> ItemTable:
     """Read a text table with the header line ``id:int64 weight:float attrs:string``.
 
     Raises:
-        DataError: unreadable, another header, a bad or repeated id, a negative weight, no weight above 0.
+        DataError: absent, unreadable, another header, a bad or repeated id, a negative weight, no weight above 0.
     """
     try:
         table = pa_csv.read_csv(
@@ -54,6 +54,10 @@ def load_item_table(path: str, field_delimiter: str = "\t") -> ItemTable:
                 column_types=dict(zip(HEADER, (pa.int64(), pa.float64(), pa.string()), strict=True))
             ),
         )
+    except FileNotFoundError as err:
+        raise DataError(
+            f"{path}: no such file; the negative sampler's input_path starts from the current directory"
+        ) from err
     except (pa.ArrowException, OSError) as err:
         raise DataError(
             f"{path}: not a readable sampler table ({str(err).splitlines()[0]}); its lines are id, weight, attrs"

@@ -68,6 +68,7 @@ def text_bucketizer(
 def _from_file(path: Path, unknown_id: int | None, where: str) -> Bucketizer:
     if not path.is_file():
         raise ConfigError(
-            f"{where}: vocab_file {path}: no such file; paths start from the pipeline's folder (and asset_dir)"
+            f"{where}: vocab_file {path}: no such file; "
+            "a relative path starts from the current directory and the feature's asset_dir"
         )
     return vocab_file_bucketizer(path, asset_name(path), unknown_id, where)
