@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from tests.features.making import config, features
+from tzrec_build.config.support import find_unsupported
 from tzrec_build.errors import ConfigError, NotSupportedError
 from tzrec_build.features.create import resolve_fg_mode
 
@@ -34,6 +35,24 @@ def test_types_that_are_not_built() -> None:
         features(text)
     with pytest.raises(ConfigError, match=r"feature_configs\[0\]: must hold one feature"):
         features("feature_configs {}")
+
+
+@pytest.mark.parametrize(
+    ("field", "refused"),
+    [
+        ("zch { zch_size: 10 }", ["zch"]),
+        ("dynamicemb { max_capacity: 9 }", ["dynamicemb"]),
+        ("stub_type: true", ["stub_type"]),
+        ("stub_type: false", []),
+        ("use_mask: true", []),  # without sample_mask_prob, which is refused, it does nothing
+    ],
+)
+def test_fields_of_a_feature_are_refused_by_the_support_table_alone(field: str, refused: list[str]) -> None:
+    text = f'feature_configs {{ id_feature {{ feature_name: "a" expression: "user:x" embedding_dim: 4 num_buckets: 5 {field} }} }}'
+    found = [hit.field_path for hit in find_unsupported(config(text))]
+    assert found == [f"feature_configs[0].id_feature.{name}" for name in refused]
+    if not refused:
+        assert [one.name for one in features(text)] == ["a"]
 
 
 @pytest.mark.parametrize(

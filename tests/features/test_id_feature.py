@@ -133,8 +133,6 @@ def test_floats_have_no_text_to_hash() -> None:
             ConfigError,
             "none.txt: no such file; a relative path starts from the current directory",
         ),
-        ("zch { zch_size: 10 }", NotSupportedError, "not supported yet: id_feature.zch in feature 'f'"),
-        ("num_buckets: 3 use_mask: true", NotSupportedError, "not supported yet: id_feature.use_mask"),
         ('vocab_list: "a" default_bucketize_value: 1', ConfigError, "default_bucketize_value must be below 1"),
         ('num_buckets: 3 default_value: "9"', None, ""),
     ],

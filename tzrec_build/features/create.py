@@ -15,8 +15,6 @@ from tzrec_build.features.scope import FG_BUCKETIZE, FG_DAG, FG_NONE, FG_NORMAL,
 from tzrec_build.protos.tzrec import data_pb2, pipeline_pb2
 
 _FG_MODES = (FG_NONE, FG_NORMAL, FG_DAG, FG_BUCKETIZE)
-# set fields of a feature message that are refused rather than ignored
-_NOT_BUILT = ("use_mask", "zch", "dynamicemb", "stub_type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +29,13 @@ def create_features(cfg: pipeline_pb2.EasyRecConfig, base_dir: str | Path = ".")
     """Build the features of a config.
 
     Args:
-        cfg: the pipeline config.
+        cfg: the pipeline config; fields that are not covered are refused before, by `config.support.check_supported`.
         base_dir: folder that relative paths of vocabularies start from.
     Returns:
         Features in the order of `feature_configs`; a block gives one per member, named ``<sequence_name>__<feature_name>``.
     Raises:
         ConfigError: a feature is wrong or two have one name; names the feature.
-        NotSupportedError: a type or field that is not built yet.
+        NotSupportedError: a type that is not built yet.
     """
     data_config = cfg.data_config
     shared = _Shared(
@@ -108,9 +106,6 @@ def _build(kind: str, message: Any, place: str, sequence: SequenceScope | None, 
     where = f"feature {message.feature_name!r} ({place})"
     if kind not in FEATURES:
         raise NotSupportedError(kind, where)
-    for field in _NOT_BUILT:
-        if field in message.DESCRIPTOR.fields_by_name and message.HasField(field) and getattr(message, field):
-            raise NotSupportedError(f"{kind}.{field}", where)
     if sequence is not None and not sequence.delim:
         raise ConfigError(f"{where}: sequence_delim must not be empty")
     module, _, name = FEATURES[kind].partition(":")
