@@ -161,6 +161,12 @@ def test_metrics_take_their_defaults_from_the_schema():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("auc { thresholds: 1 }", "model_config.metrics[0].auc.thresholds: must be at least 2, got 1; change it"),
+        (
+            "accuracy { top_k: 2 }",
+            "model_config.metrics[0].accuracy.top_k: must be in [1, 1], the number of classes, got 2",
+        ),
+        ("multiclass_auc {}", "model_config.metrics[0].multiclass_auc: needs num_class at least 2, got 1; change the"),
         (
             "mean_squared_error {}",
             "model_config.metrics[0]: mean_squared_error reads y, but the losses give logits, probs; change the metric or the",
@@ -171,4 +177,28 @@ def test_metrics_take_their_defaults_from_the_schema():
 def test_a_metric_that_the_predictions_cannot_serve_is_refused(text, message):
     with pytest.raises(ConfigError) as caught:
         _head(["binary_cross_entropy {}"]).metric_specs([_metric(text)])
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("auc {}", "model_config.metrics[0].auc: needs num_class 1 or 2, got 3; change the metric or num_class"),
+        (
+            "accuracy { top_k: 4 }",
+            "model_config.metrics[0].accuracy.top_k: must be in [1, 3], the number of classes, got 4",
+        ),
+        (
+            "multiclass_auc { thresholds: 0 }",
+            "model_config.metrics[0].multiclass_auc.thresholds: must be at least 2, got 0",
+        ),
+        (
+            'multiclass_auc { average: "weighted" }',
+            "model_config.metrics[0].multiclass_auc.average: must be 'macro' for now, got 'weighted'; change it",
+        ),
+    ],
+)
+def test_a_metric_that_does_not_fit_the_classes_is_refused(text, message):
+    with pytest.raises(ConfigError) as caught:
+        _head(["softmax_cross_entropy {}"], 3).metric_specs([_metric(text)])
     assert str(caught.value).startswith(message)

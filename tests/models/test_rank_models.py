@@ -133,6 +133,16 @@ def test_a_model_without_a_label_column_is_refused():
         )
 
 
+@pytest.mark.parametrize(("key", "hint"), [("uu", "; did you mean 'u'?"), ("clicks", "; known: i, small, u")])
+def test_a_grouping_key_must_give_one_id_a_row(key, hint):
+    text = f'{ALL} multi_tower {{ towers {{ input: "all" {MLP} }} final {{ hidden_units: 2 }} }} {LOSS}'
+    grouped = f'metrics {{ grouped_auc {{ grouping_key: "{key}" }} }}'
+    with pytest.raises(ConfigError) as caught:
+        create_model(pipeline(f"{text} {grouped}"), FEATURES)
+    expected = f"metric grouped_auc: grouping_key must name a feature with one id a row, got {key!r}{hint}"
+    assert str(caught.value) == expected
+
+
 def test_a_model_that_is_not_built_yet_says_so():
     with pytest.raises(NotSupportedError, match=r"not supported yet: model_config.tdm in the pipeline config"):
         create_model(pipeline(f"{ALL} tdm {{}}"), FEATURES)

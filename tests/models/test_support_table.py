@@ -2,8 +2,10 @@
 
 from tzrec_build.config.support import READ
 from tzrec_build.features.registry import FEATURES, SEQUENCE_MEMBERS
+from tzrec_build.models.metric_specs import METRIC_RULES
 from tzrec_build.models.registry import MODELS
-from tzrec_build.protos.tzrec import feature_pb2, model_pb2, optimizer_pb2
+from tzrec_build.protos.tzrec import feature_pb2, metric_pb2, model_pb2, optimizer_pb2
+from tzrec_build.training.metrics import METRICS
 from tzrec_build.training.optimizers import DENSE, FUSED
 
 
@@ -22,6 +24,10 @@ def test_supported_models_are_the_registered_ones():
 def test_supported_features_are_the_registered_ones():
     assert read(feature_pb2.FeatureConfig, "feature") == set(FEATURES) | {"sequence_feature"}
     assert read(feature_pb2.SeqFeatureConfig, "feature") == set(SEQUENCE_MEMBERS)
+
+
+def test_supported_metrics_are_those_with_a_rule_and_those_that_can_be_computed():
+    assert read(metric_pb2.MetricConfig, "metric") == set(METRIC_RULES) == set(METRICS)
 
 
 def test_supported_optimizers_are_the_built_ones():

@@ -12,7 +12,8 @@ from torch import nn
 from tzrec_build.data.batch import Batch
 from tzrec_build.data.labels import LabelRange
 from tzrec_build.errors import ConfigError, suggestion
-from tzrec_build.models.heads import MetricSpec, TaskHead, TaskWeights, Tensors
+from tzrec_build.models.heads import TaskHead, TaskWeights, Tensors
+from tzrec_build.models.metric_specs import MetricSpec
 from tzrec_build.modules.embedding_group import EmbeddingGroup
 from tzrec_build.modules.embedding_tables import EmbeddedFeature
 from tzrec_build.modules.variational_dropout import VariationalDropout

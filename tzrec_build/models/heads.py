@@ -12,31 +12,13 @@ from torch.nn import functional
 
 from tzrec_build.data.labels import LabelRange
 from tzrec_build.errors import ConfigError, NotSupportedError
+from tzrec_build.models.metric_specs import MetricOffer, MetricSpec, metric_spec
 from tzrec_build.protos.tzrec import loss_pb2, metric_pb2
 
 Tensors = dict[str, torch.Tensor]
 _TINY = 1e-12
 _ANY_LABEL = LabelRange()
 _PROBABILITY = LabelRange(0, 1)
-
-
-@dataclass(frozen=True, slots=True)
-class MetricSpec:
-    """One metric to compute over an evaluation.
-
-    Args:
-        name: name in the result, e.g. `auc_ctr`, `recall@5`.
-        kind: name of the metric's message field, e.g. `auc`.
-        prediction: key of the predictions that it reads.
-        label: label field that it reads; empty for a match model (see `BaseModel.metric_label`).
-        params: fields of the metric's message with their values, defaults included.
-    """
-
-    name: str
-    kind: str
-    prediction: str
-    label: str
-    params: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,19 +126,6 @@ _LOSSES: Mapping[str, _LossRule] = {
     "l2_loss": _LossRule(_value_outputs, _squared_error, multi_class=False),
 }
 
-_METRIC_INPUTS: Mapping[str, tuple[str, ...]] = {  # metric -> predictions that serve it, best first
-    "auc": ("probs1", "probs"),
-    "multiclass_auc": ("probs",),
-    "mean_absolute_error": ("y",),
-    "mean_squared_error": ("y",),
-    "accuracy": ("probs",),
-    "grouped_auc": ("probs1", "probs"),
-    "xauc": ("y",),
-    "grouped_xauc": ("y",),
-    "normalized_entropy": ("probs1", "probs"),
-    "recall_at_k": ("similarity",),
-}
-
 
 @dataclass(frozen=True, slots=True)
 class TaskHead:
@@ -221,10 +190,8 @@ class TaskHead:
 
     def metric_specs(self, configs: Sequence[metric_pb2.MetricConfig]) -> list[MetricSpec]:
         """Metrics of this task; raises ConfigError for one that this task's predictions cannot serve."""
-        return [
-            metric_spec(config, self.prediction_names(), (self.suffix, self.label), f"{self.where}.metrics[{index}]")
-            for index, config in enumerate(configs)
-        ]
+        offer = MetricOffer(tuple(self.prediction_names()), self.num_class, self.suffix, self.label)
+        return [metric_spec(config, offer, f"{self.where}.metrics[{index}]") for index, config in enumerate(configs)]
 
     def prediction_names(self) -> list[str]:
         """Names of the predictions without the suffix."""
@@ -240,23 +207,3 @@ def loss_kind(config: loss_pb2.LossConfig, where: str) -> str:
     if kind not in _LOSSES:
         raise NotSupportedError(str(kind), where)
     return str(kind)
-
-
-def metric_spec(
-    config: metric_pb2.MetricConfig, predictions: Sequence[str], names: tuple[str, str], where: str
-) -> MetricSpec:
-    """Read one metric; `names` are the task's suffix and label field, `predictions` what the task offers."""
-    suffix, label = names
-    kind = config.WhichOneof("metric")
-    if kind not in _METRIC_INPUTS:
-        raise ConfigError(f"{where}: must set one metric, got {kind!r}; use one of {', '.join(_METRIC_INPUTS)}")
-    source = next((name for name in _METRIC_INPUTS[kind] if name in predictions), None)
-    if source is None:
-        raise ConfigError(
-            f"{where}: {kind} reads {' or '.join(_METRIC_INPUTS[kind])}, but the losses give {', '.join(predictions)}; "
-            "change the metric or the loss"
-        )
-    message = getattr(config, kind)
-    params = {field.name: getattr(message, field.name) for field in message.DESCRIPTOR.fields}
-    name = f"recall@{params['top_k']}" if kind == "recall_at_k" else kind
-    return MetricSpec(f"{name}{suffix}", kind, f"{source}{suffix}", label, params)

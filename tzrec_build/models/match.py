@@ -11,7 +11,8 @@ from torch.nn import functional
 from tzrec_build.data.batch import Batch
 from tzrec_build.errors import ConfigError, NotSupportedError
 from tzrec_build.models.base import BaseModel, InputStage, ModelContext
-from tzrec_build.models.heads import MetricSpec, Tensors, loss_kind, metric_spec
+from tzrec_build.models.heads import Tensors, loss_kind
+from tzrec_build.models.metric_specs import MetricOffer, MetricSpec, metric_spec
 from tzrec_build.modules.embedding_group import EmbeddingGroup
 from tzrec_build.modules.mlp import build_mlp
 from tzrec_build.protos.tzrec import simi_pb2, tower_pb2
@@ -82,7 +83,7 @@ class MatchModel(BaseModel):
         self._label_smoothing = context.config.losses[0].softmax_cross_entropy.label_smoothing
         self._weights = context.only_weights()
         self.metric_specs = [
-            metric_spec(config, ["similarity"], ("", ""), f"model_config.metrics[{i}]")
+            metric_spec(config, MetricOffer(("similarity",)), f"model_config.metrics[{i}]")
             for i, config in enumerate(context.config.metrics)
         ]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from tzrec_build.errors import ConfigError, NotSupportedError
 from tzrec_build.models.base import BaseModel, ModelContext
+from tzrec_build.models.metric_specs import check_groupings
 from tzrec_build.modules.embedding_tables import EmbeddedFeature
 from tzrec_build.protos.tzrec import pipeline_pb2
 
@@ -52,4 +53,6 @@ def create_model(cfg: pipeline_pb2.EasyRecConfig, features: Sequence[EmbeddedFea
         sample_weight_fields=tuple(cfg.data_config.sample_weight_fields),
         has_sampler=cfg.data_config.WhichOneof("sampler") is not None,
     )
-    return model_class(context)
+    model = model_class(context)
+    check_groupings(model.metric_specs, features)
+    return model

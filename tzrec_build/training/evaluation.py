@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from tzrec_build.data.batch import BASE_DATA_GROUP, Batch
-from tzrec_build.errors import ConfigError, DataError
+from tzrec_build.errors import DataError
 from tzrec_build.files import write_text
 from tzrec_build.logs import ProgressLogger
 from tzrec_build.models.base import BaseModel
-from tzrec_build.models.heads import MetricSpec
+from tzrec_build.models.metric_specs import MetricSpec
 from tzrec_build.training.checkpoint_dir import EVAL_RESULT_FILE
 from tzrec_build.training.metrics import METRICS, LossMean, Metric
 
@@ -69,10 +69,7 @@ def _groups(spec: MetricSpec, batch: Batch) -> torch.Tensor | None:
     key = spec.params.get("grouping_key")
     if key is None:
         return None
-    ids = batch.sparse.get(BASE_DATA_GROUP)
-    if ids is None or key not in ids.keys():  # noqa: SIM118 - a KeyedJaggedTensor is no dict
-        raise ConfigError(f"metrics.{spec.kind}: grouping_key {key!r} is no id feature of the config; name one")
-    feature = ids[str(key)]
+    feature = batch.sparse[BASE_DATA_GROUP][str(key)]
     if bool((feature.lengths() != 1).any()):
         raise DataError(f"metrics.{spec.kind}: grouping_key {key!r} must have one value in every row; clean the column")
     return feature.values()
