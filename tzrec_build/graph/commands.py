@@ -4,27 +4,90 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
+from collections.abc import Iterable
 from typing import Any
 
 from doit.cmd_base import DoitCmdBase
+from doit.cmd_clean import Clean as DoitClean
+from doit.cmd_info import Info as DoitInfo
 from doit.cmd_run import Run as DoitRun
 from doit.exceptions import InvalidCommand
 
-from tzrec_build.errors import suggestion
+from tzrec_build.errors import BuildError, suggestion
 from tzrec_build.files import write_text
 from tzrec_build.graph.picture import WRITERS, Node
 from tzrec_build.graph.tasks import force
 
+INTERRUPTED = 130  # what a shell says of a program that Ctrl-C ended
+
 
 class Run(DoitRun):  # type: ignore[misc]
-    """doit's `run`, which also tells the actions of ``-a``: skip the record and the cache."""
+    """doit's `run`, which also tells the actions of ``-a`` (skip the record and the cache), and takes Ctrl-C without a traceback."""
 
     @functools.wraps(DoitRun._execute)  # noqa: SLF001 - doit reads the names of the options from the signature
     def _execute(self, *args: Any, **kwargs: Any) -> int:
         if kwargs.get("always"):
             force()
-        code: int = super()._execute(*args, **kwargs)
+        try:
+            code: int = super()._execute(*args, **kwargs)
+        except KeyboardInterrupt:
+            self.outstream.write("interrupted; what had ended before is kept, the next build goes on from there\n")
+            return INTERRUPTED
         return code
+
+
+class Info(DoitInfo):  # type: ignore[misc]
+    """doit's `info`, which also shows the command."""
+
+    doc_description = "Ends with 1 when the task would run, and says why; with the command that would make it."
+
+    def _execute(self, pos_args: list[str], hide_status: bool = False) -> int:  # noqa: FBT001, FBT002 - doit's signature
+        tasks = {task.name: task for task in self.task_list}
+        for name in pos_args:
+            if name not in tasks:
+                raise InvalidCommand(f"{name!r} is no task{suggestion(name, tasks)}")
+        code: int = super()._execute(pos_args, hide_status)
+        task = tasks[pos_args[0]]
+        if task.actions:
+            self.outstream.write(f"\n{'command':11s}: {_shell_line(task)}\n")
+        return code
+
+
+def _shell_line(task: Any) -> str:
+    """The line to type into a shell in the checkout's root."""
+    try:
+        shown = str(task.actions[0])
+    except BuildError as err:
+        raise InvalidCommand(str(err)) from err
+    folder = (task.meta or {}).get("folder", ".")
+    return shown if folder == "." else f"(cd {shlex.quote(folder)} && {shown})"
+
+
+class Clean(DoitClean):  # type: ignore[misc]
+    """doit's `clean`, which prints what is removed instead of the names of Python objects."""
+
+    _code = 0
+
+    @functools.wraps(DoitClean._execute)  # noqa: SLF001 - doit reads the names of the options from the signature
+    def _execute(self, *args: Any, **kwargs: Any) -> int:
+        super()._execute(*args, **kwargs)
+        return self._code
+
+    def clean_tasks(self, tasks: Iterable[Any], dryrun: bool, cleanforget: bool) -> None:  # noqa: FBT001 - doit's signature
+        """Clean tasks, each once; a folder that cannot be removed is an error, and the others are removed."""
+        for task in {task.name: task for task in tasks}.values():
+            try:
+                for action in task.clean_actions:
+                    action.py_callable(dryrun)
+            except OSError as err:
+                self._code = 1
+                what = f"{os.path.relpath(err.filename)}: {err.strerror}" if err.filename else str(err)
+                self.outstream.write(f"! {task.name}: {what}; not removed, check its permissions\n")
+                continue
+            if cleanforget and not dryrun:
+                self.dep_manager.remove(task.name)
+        self.dep_manager.close()
 
 
 class Graph(DoitCmdBase):  # type: ignore[misc]

@@ -111,14 +111,13 @@ class Reporter:
         _screens[:] = [Screen(outstream)]
         self._screen = _screens[0]
         self._start_s = time.monotonic()
-        self._selected: list[str] = []
+        self._whole: set[str] = set()  # tasks whose artifact is what it should be, as far as this run has looked
         self._unmet: list[str] = []
         self._errors: list[str] = []
 
     def initialize(self, tasks: Mapping[str, Any], selected_tasks: list[str]) -> None:  # noqa: ARG002 - doit's signature
         """Called before the first task: from here on doit's `remove` means failure, and signals end the children."""
         set_running()
-        self._selected = list(selected_tasks)
         signal.signal(signal.SIGINT, _stop)
         signal.signal(signal.SIGTERM, _stop)
 
@@ -139,9 +138,11 @@ class Reporter:
 
     def add_success(self, task: Any) -> None:
         """A task is done; `Make` has reported how."""
+        self._whole.add(task.name)
 
     def skip_uptodate(self, task: Any) -> None:
         """A task needed nothing."""
+        self._whole.add(task.name)
         if task.name in _specs:
             self._screen.counts["up to date"] += 1
 
@@ -168,7 +169,7 @@ class Reporter:
         for text in self._errors:
             self._screen.line(f"! {text}")
         if (counts["built"] or counts["restored"]) and not counts["failed"] and not self._errors:
-            for text in artifacts_and_headlines(list(_specs.values())):
+            for text in artifacts_and_headlines([spec for name, spec in _specs.items() if name in self._whole]):
                 self._screen.line(text)
         shown = ", ".join(f"{name} = {count}" for name, count in counts.items())
         self._screen.line(f"{shown} ({time.monotonic() - self._start_s:.1f} s)")
@@ -181,7 +182,7 @@ def _stop(signum: int, frame: object) -> None:  # noqa: ARG001 - a signal handle
 
 
 def artifacts_and_headlines(specs: list[TaskSpec]) -> list[str]:
-    """Lines that say where each artifact lies and its headline numbers, pipeline by pipeline."""
+    """Lines that say where the artifact of each task lies and its headline numbers, pipeline by pipeline."""
     lines = []
     headlines: list[str] = []
     shown_folder = ""
