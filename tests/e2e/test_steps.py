@@ -376,6 +376,114 @@ def test_records_of_a_step_are_kept_and_do_not_count(chain):
     assert Path(log).read_text() == "scribble\n"
 
 
+JOIN = """
+[step.join]
+command = ["python", "{{inputs.script}}", "{{outputs.text}}", "{{threads}}", "{{params.v}}", "{{inputs.parts}}"]
+inputs = {{ script = "join.py", parts = {parts} }}
+outputs = {{ text = "{text}" }}
+params = {{ v = {v} }}
+threads = {threads}
+env = ["MAYBE"]
+"""
+JOIN_SCRIPT = """
+import os, sys
+out, threads, v, *parts = sys.argv[1:]
+text = "".join(open(p).read().strip() for p in parts if os.path.isfile(p)) + threads + v + os.environ.get("MAYBE", "unset")
+open(out, "w").write(text)
+"""
+PLAIN = {"parts": '["a.txt", "b.txt"]', "text": "joined.txt", "v": "1", "threads": "1"}
+
+
+@pytest.fixture
+def join(project):
+    project.write("join/pipeline.toml", JOIN.format(**PLAIN))
+    project.write("join/join.py", JOIN_SCRIPT)
+    for name in ("a", "b"):
+        project.write(f"join/{name}.txt", name)
+    assert project.doit().ran == {"step:join:join"}
+    return project
+
+
+def rewritten(**changes: str):
+    return lambda p: p.write("join/pipeline.toml", JOIN.format(**{**PLAIN, **changes}))
+
+
+HOLES = {  # edits that once went unnoticed
+    "name of an output": rewritten(text="other.txt"),
+    "threads": rewritten(threads="2"),
+    "order of paths": rewritten(parts='["b.txt", "a.txt"]'),
+    "type of a parameter": rewritten(v="true"),
+    "one path fewer": rewritten(parts='["a.txt"]'),
+    "executable bit": lambda p: p.path("join/a.txt").chmod(0o755),
+}
+
+
+@pytest.mark.parametrize("edit", HOLES)
+def test_every_key_of_a_step_counts(join, edit):
+    HOLES[edit](join)
+    assert join.doit().ran == {"step:join:join"}
+
+
+def test_a_variable_that_is_empty_is_not_one_that_is_unset(join):
+    assert join.doit(MAYBE="").ran == {"step:join:join"}
+
+
+def test_where_an_input_lies_does_not_count_but_its_name_below_what_names_it_does(project):
+    text = '[step.see]\ncommand = ["sh", "-c", "ls $0 > $1", "{inputs.raw}", "{outputs.t}"]\noutputs = { t = "t" }\n'
+    project.write("see/raw/ds=1/f", "x")
+    project.write("see/pipeline.toml", text + 'inputs = { raw = "raw" }\n')
+    project.doit()
+    project.path("see/raw").rename(project.path("see/moved"))
+    project.write("see/pipeline.toml", text + 'inputs = { raw = "moved" }\n')
+    assert project.doit().ran == set()
+    project.path("see/moved/ds=1").rename(project.path("see/moved/ds=2"))
+    assert project.doit().ran == {"step:see:see"}
+
+
+def test_each_path_of_a_list_must_be_there(join):
+    rewritten(parts='["a.txt", "nope.txt"]')(join)
+    failed = join.doit()
+    assert failed.code == 1
+    assert "step:join:join: input parts: nothing at nope.txt (named in workspace/join/pipeline.toml)" in failed.out
+
+
+def test_an_error_of_the_system_is_one_failed_task_and_the_rest_goes_on(join):
+    join.write("other/pipeline.toml", '[step.s]\ncommand = ["touch", "{outputs.t}"]\noutputs = { t = "t" }\n')
+    join.path("other/build").write_text("in the way")
+    join.write("join/a.txt", "new")
+    done = join.doit("--continue")
+    assert done.code != 0
+    assert done.ran == {"step:join:join"}
+    assert "! step:other:s: " in done.out
+    assert "Traceback" not in done.out
+
+
+def test_a_damaged_record_is_no_record(join):
+    import sqlite3
+
+    with sqlite3.connect(join.path(".state/state.db")) as state:
+        state.execute("update records set body = 'no json'")
+    assert join.doit().restored == {"step:join:join"}
+
+
+def test_a_state_of_another_version_is_left_alone(join):
+    import sqlite3
+
+    with sqlite3.connect(join.path(".state/state.db")) as state:
+        state.execute("pragma user_version = 99")
+    refused = join.doit()
+    assert refused.code != 0
+    assert "written by another version of tzrec-build (format 99, this one reads 1)" in refused.out
+    assert "Traceback" not in refused.out
+
+
+def test_two_hundred_steps_side_by_side(project):
+    step = '[step.s{i}]\ncommand = ["sh", "-c", "echo {i} > $0", "{{outputs.t}}"]\noutputs = {{ t = "t" }}\n'
+    project.write("many/pipeline.toml", "".join(step.format(i=i) for i in range(200)))
+    assert project.doit("-n", "4").counts["built"] == 200
+    assert project.doit().counts["up to date"] == 200
+
+
 def test_a_verb_alone_builds_all_of_its_tasks(chain):
     assert chain.doit("step").ran == ALL
     assert chain.doit("forget", "step").code == 0

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tzrec_build.errors import DataError
-from tzrec_build.graph.digests import Digests, expand, walk
+from tzrec_build.graph.digests import Digests, find, walk
 from tzrec_build.graph.state import State
 
 
@@ -93,13 +93,32 @@ def test_the_executable_bit_counts_and_records_do_not(digests, tmp_path):
     assert set(digests.tree(str(tmp_path / "t"), skip="records")) == {"run", "deep/records/log"}
 
 
-def test_paths_expand_to_sorted_files(tmp_path):
-    for name in ("b.txt", "a.txt", "sub/c.txt"):
+def test_a_file_is_named_as_seen_from_what_names_it(tmp_path):
+    for name in ("b.txt", "a.txt", "sub/c.txt", "sub/records/log"):
         old(tmp_path / name, b"")
     base = str(tmp_path)
-    assert expand(base, "*.txt") == [f"{base}/a.txt", f"{base}/b.txt"]
-    assert expand(base, "sub") == [f"{base}/sub/c.txt"]
-    assert expand(base, "**/*.txt")[-1] == f"{base}/sub/c.txt"
-    assert expand(base + "/sub", "../a.txt") == [f"{base}/a.txt"]
-    assert expand(base, "no.txt") == []
-    assert walk(base) == ["a.txt", "b.txt", "sub/c.txt"]
+    assert find(base, "*.txt") == [("a.txt", f"{base}/a.txt"), ("b.txt", f"{base}/b.txt")]
+    assert find(base, "sub/*.txt") == [("c.txt", f"{base}/sub/c.txt")]
+    assert find(base, "s*") == [("sub/c.txt", f"{base}/sub/c.txt"), ("sub/records/log", f"{base}/sub/records/log")]
+    assert find(base, "**/c.txt") == [("sub/c.txt", f"{base}/sub/c.txt")]
+    assert find(base, f"{base}/*.txt") == find(base, "*.txt")
+    assert find(base, "sub", skip="records") == [("c.txt", f"{base}/sub/c.txt")]
+    assert find(base + "/sub", "../a.txt") == [("a.txt", f"{base}/a.txt")]
+    assert find(base, "no.txt") == find(base, "no/*.txt") == []
+    assert walk(base) == ["a.txt", "b.txt", "sub/c.txt", "sub/records/log"]
+
+
+def test_marks_in_the_name_of_the_base_folder_mean_nothing(tmp_path):
+    old(tmp_path / "br[1]/a.txt", b"")
+    assert [name for name, _ in find(str(tmp_path / "br[1]"), "*.txt")] == ["a.txt"]
+
+
+def test_what_is_known_of_a_file_moves_with_its_folder(digests, tmp_path, monkeypatch):
+    monkeypatch.setattr("tzrec_build.graph.digests.RACY_NS", 0)
+    path = old(tmp_path / "work/a", b"one")
+    first = digests.xxh(path)
+    (tmp_path / "work").rename(tmp_path / "done")
+    digests.moved(path, str(tmp_path / "done/a"))
+    monkeypatch.setattr(Digests, "_read", lambda *_a, **_k: pytest.fail("read again"))
+    assert digests.xxh(str(tmp_path / "done/a")) == first
+    assert path not in State(str(tmp_path / "state")).files

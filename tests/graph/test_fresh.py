@@ -71,14 +71,14 @@ def test_up_to_date_after_a_record(place):
 
 REASONS = [
     (lambda p: (p / "pipe/x.config").write_text("other"), {}, "input config x.config: content changed"),
-    (lambda p: (p / "pipe/data/c.parquet").write_text("c"), {}, "input train data/c.parquet: added"),
-    (lambda p: (p / "pipe/data/a.parquet").unlink(), {}, "input train data/a.parquet: gone"),
+    (lambda p: (p / "pipe/data/c.parquet").write_text("c"), {}, "input train c.parquet: added"),
+    (lambda p: (p / "pipe/data/a.parquet").unlink(), {}, "input train a.parquet: gone"),
     (lambda p: None, {"params": (("seed", 8),)}, "parameter seed: 7 → 8"),
     (lambda p: None, {"params": (("seed", 7), ("topk", 3))}, "parameter topk: (none) → 3"),
     (
         lambda p: shutil.move(p / "site/torch-2.13.0+cpu.dist-info", p / "site/torch-2.13.1.dist-info"),
         {},
-        'environment torch: "2.13.0" → "2.13.1"',
+        "environment torch: 2.13.0 → 2.13.1",
     ),
     (lambda p: (p / "pipe/build/train/model").write_text("junk"), {}, "output build/train/model: content changed"),
     (lambda p: (p / "pipe/build/train/model").unlink(), {}, "output build/train/model: gone"),

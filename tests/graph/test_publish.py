@@ -33,7 +33,8 @@ def test_an_artifact_is_replaced_whole(tmp_path, monkeypatch, exchange):
     assert [path.name for path in (tmp_path / "build/train").iterdir()] == ["model"]
     assert (tmp_path / "build/train/model").read_text() == "two"
     publish.drop_work(task, publish.work_folder(task, "k" * 64))
-    assert [path.name for path in (tmp_path / "build").iterdir()] == ["train"]
+    assert sorted(path.name for path in (tmp_path / "build").iterdir()) == [".work", "train"]
+    assert list((tmp_path / "build/.work").iterdir()) == []
 
 
 def test_a_file_in_the_place_of_the_artifact_is_replaced(tmp_path):
@@ -61,6 +62,25 @@ def test_promises_are_names_or_globs_at_the_top(tmp_path):
         publish.check_promised(task, str(out))
     (out / "pipeline.config").write_text("")
     publish.check_promised(task, str(out))
+
+
+def test_named_outputs_may_lie_below_folders_of_their_own(tmp_path):
+    task = spec(tmp_path, (("deep", "sub/dir/file"), ("folder", "whole")))
+    out = publish.fresh_out(task, "build/.work/train/k")
+    with open(f"{out}/sub/dir/file", "w") as file:
+        file.write("")
+    with pytest.raises(BuildError, match="made no 'whole'"):
+        publish.check_promised(task, out)
+    (tmp_path / "build/.work/train/k/out/whole").mkdir()
+    publish.check_promised(task, out)
+
+
+def test_a_link_is_no_output(tmp_path):
+    task = spec(tmp_path)
+    out = publish.fresh_out(task, "build/.work/train/k")
+    (tmp_path / "build/.work/train/k/out/link").symlink_to("/etc/hostname")
+    with pytest.raises(BuildError, match="output 'link' is not a regular file"):
+        publish.check_promised(task, out)
 
 
 def test_a_lock_waits_for_its_holder(tmp_path):

@@ -67,7 +67,7 @@ WRONG = [  # text of pipeline.toml, line, message
         1,
         (
             "[step.s] outputs is missing: it must be a table of names, each a file inside the step's own build "
-            "folder: relative, without '..', '*', '?', '[', ':'; add outputs = ..."
+            "folder: relative, not in records/, without '..', '*', '?', '[', ':'; add outputs = ..."
         ),
     ),
     (f"{STEP}outputs = {{}}", 3, "[step.s] outputs must name at least one file; add one"),

@@ -127,6 +127,16 @@ def test_headline_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert (tmp_path / "out" / "headline.txt").read_text().startswith("demo & co\n  evaluation at step 20")
 
 
+def test_only_the_named_artifacts_are_looked_at(tmp_path: Path) -> None:
+    folder = make(tmp_path)
+    flags = ["--pipeline", "demo", "--artifacts", str(folder), "--output_dir", str(tmp_path / "out")]
+    assert report.main([*flags, "--only", "evaluate,hitrate/hitrate.json"]) == 0
+    text = words((tmp_path / "out" / "index.html").read_text())
+    assert "auc 0.7123" in text
+    assert "hitrate@50 0.4600" in text
+    assert "popularity" not in text  # of the benchmark, which was not asked for
+
+
 def test_an_empty_build_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds none of final_config/pipeline.config, .*; build the pipeline first"):
         report.load_findings("x", tmp_path)

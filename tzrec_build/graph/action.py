@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from doit.exceptions import TaskFailed
 
 from tzrec_build.errors import BuildError, CorruptError
 from tzrec_build.graph import child, publish
-from tzrec_build.graph.digests import expand, is_glob, walk
+from tzrec_build.graph.digests import find, is_glob, walk
 from tzrec_build.graph.expand import expand_command
 from tzrec_build.graph.fresh import Judge, Snapshot
 from tzrec_build.graph.spec import RECORDS, Input, TaskSpec
@@ -88,8 +89,10 @@ def _found(spec: TaskSpec, entry: Input) -> list[str]:
     """Paths of a step's input: a glob as the files that it matches, anything else as it was written."""
     paths = []
     for path in entry.paths:
-        found = expand(spec.folder, path) if is_glob(path) else []
-        paths += [os.path.relpath(file, spec.folder) for file in found] or [path]
+        if is_glob(path):
+            paths += [os.path.relpath(file, spec.folder) for _, file in find(spec.folder, path)]
+        else:
+            paths.append(path)
     return paths
 
 
@@ -117,6 +120,10 @@ class Make(BaseAction):  # type: ignore[misc]
         except BuildError as error:
             text = str(error)
             return TaskFailed(text if text.startswith(self._spec.name) else f"{self._spec.name}: {text}")
+        except (OSError, sqlite3.Error) as error:
+            where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
+            what = error.strerror if isinstance(error, OSError) else str(error)
+            return TaskFailed(f"{self._spec.name}: {where}{what}; check disk space and permissions")
         return None
 
     def __str__(self) -> str:
@@ -151,6 +158,8 @@ def make(shop: Workshop, spec: TaskSpec) -> None:
             provenance = {"task": spec.name, "elapsed_s": round(time.monotonic() - start_s, 3)}
             shop.cache.publish(key, _path(out), walk(out, skip=RECORDS), provenance)
         publish.swap(spec, out)
+        for path in outputs:
+            judge.digests.moved(f"{out}/{path}", os.path.join(spec.folder, spec.out, path))
         elapsed_s = time.monotonic() - start_s
         record = {**before.parts(), "outputs": outputs, "key": key, "how": how, "elapsed_s": round(elapsed_s, 3)}
         judge.state.set_record(spec.name, record)

@@ -11,7 +11,7 @@ from typing import Any
 from tzrec_build.errors import ConfigError, NotSupportedError
 from tzrec_build.graph.grammar import PipelineSpec, StepSpec, Workspace
 from tzrec_build.graph.references import Ref, parse_ref
-from tzrec_build.graph.rule import Flags, Given, Made, Model, Out, Param, Rule, Runs, Switch
+from tzrec_build.graph.rule import Extras, Flags, Given, Made, Model, Out, Param, Rule, Runs, Switch
 from tzrec_build.graph.rules import RULES
 from tzrec_build.graph.spec import Input, TaskSpec
 
@@ -134,6 +134,10 @@ def _scope(
     bare = Scope(pipeline, others, made)
     if pipeline.config is None:
         return bare
+    if bare.place(pipeline.config.path)[1]:
+        raise NotSupportedError(
+            "[config] path that another task makes", f"{pipeline.source}; keep the config as a file"
+        )
     edits: dict[str, object] = {}
     edited: dict[str, str] = {}
     for path, value in pipeline.config.edit:
@@ -174,8 +178,8 @@ def _artifact(verb: str, item: str) -> str:
 class Draft:
     """The command, inputs and parameters of one task while the words of its rule are read."""
 
-    def __init__(self, scope: Scope, item: object, argv: list[str]) -> None:
-        self.scope, self.item, self.argv = scope, item, argv
+    def __init__(self, scope: Scope, item: object, argv: list[str], extras: tuple[Made, ...] = ()) -> None:
+        self.scope, self.item, self.argv, self.extras = scope, item, argv, extras
         self.inputs: list[Input] = []
         self.params: dict[str, object] = {}
         self.deps: set[str] = set()
@@ -198,8 +202,19 @@ class Draft:
                         self.argv += [flag, f"{{inputs.{name}}}"]
                 case Model():
                     self._read_model()
-                case Runs():
-                    self._read_runs(flag)
+                case Runs() | Extras():
+                    self._read_several(flag, word)
+
+    def _read_several(self, flag: str, word: Runs | Extras) -> None:
+        if isinstance(word, Extras):
+            there = [one.path for one in self.extras if self.add(one.path.replace("/", "_").replace(".", "_"), one)]
+            self._read_param(flag, tuple(there))
+            return
+        self.argv.append(flag)
+        made = self.scope.made[self.scope.pipeline.name]
+        for run in sorted(name for name in made if name.startswith("benchmark_run_")):
+            self.add(run, Made(run))
+            self.argv.append(f"{{inputs.{run}}}")
 
     def add(self, name: str, word: Made | Given) -> bool:
         """Add an input; False when it is optional and nothing gives it."""
@@ -208,9 +223,9 @@ class Draft:
     def add_paths(self, name: str, texts: Iterable[str], named_in: str) -> None:
         """Add an input of path texts, and the tasks that make them."""
         places = [self.scope.place(text) for text in texts]
-        tasks = {task for _, task in places if task}
-        self.deps |= tasks
-        self.inputs.append(Input(name, tuple(path for path, _ in places), named_in=named_in, made=bool(tasks)))
+        self.deps |= {task for _, task in places if task}
+        made = frozenset(path for path, task in places if task)
+        self.inputs.append(Input(name, tuple(path for path, _ in places), named_in=named_in, made=made))
 
     def _add_made(self, name: str, word: Made) -> bool:
         pipeline = self.scope.pipeline
@@ -221,7 +236,8 @@ class Draft:
                 return False
             raise RuntimeError(f"bug: a rule of {pipeline.name} reads {artifact!r}, which no rule makes")
         self.deps.add(tasks[artifact])
-        self.inputs.append(Input(name, (f"{pipeline.build_dir}/{word.path}",), made=True, optional=word.optional))
+        path = f"{pipeline.build_dir}/{word.path}"
+        self.inputs.append(Input(name, (path,), made=frozenset({path}), optional=word.optional))
         return True
 
     def _add_given(self, name: str, word: Given) -> bool:
@@ -249,21 +265,11 @@ class Draft:
         else:
             self.read((("--model_dir", Made("train")), ("--pick", Made("pick/checkpoint.json"))))
 
-    def _read_runs(self, flag: str) -> None:
-        self.argv.append(flag)
-        for run in sorted(
-            name for name in self.scope.made[self.scope.pipeline.name] if name.startswith("benchmark_run_")
-        ):
-            self.add(run, Made(run))
-            self.argv.append(f"{{inputs.{run}}}")
-
 
 def _task(scope: Scope, rule: Rule, name: str, item: object) -> TaskSpec:
     pipeline = scope.pipeline
-    draft = Draft(scope, item, ["python", "-m", f"tzrec_build.tools.{rule.tool}"])
+    draft = Draft(scope, item, ["python", "-m", f"tzrec_build.tools.{rule.tool}"], rule.extra)
     draft.read(rule.flags)
-    for word in rule.extra:
-        draft.add(word.path.replace("/", "_").replace(".", "_"), word)
     if rule.purpose:
         _config_files(scope, rule.purpose, draft)
     return TaskSpec(
@@ -294,7 +300,7 @@ def _config_files(scope: Scope, purpose: str, draft: Draft) -> None:
             draft.deps.add(task)
         source = scope.pipeline.config.path if scope.pipeline.config else ""
         paths = tuple(text for text in row["value"].split(",") if text)
-        draft.inputs.append(Input(row["field"], paths, named_in=source, made=bool(task)))
+        draft.inputs.append(Input(row["field"], paths, named_in=source, made=frozenset(paths if task else ())))
 
 
 def _step(scope: Scope, step: StepSpec) -> TaskSpec:

@@ -32,10 +32,18 @@ class Digests:
 
     def xxh(self, path: str) -> bytes | None:
         """xxh3-128 of a file's content, from the table when its stat values are unchanged; None when it is not there."""
+        return self._look(path)[1]
+
+    def content(self, path: str) -> str | None:
+        """What counts of a file: ``x`` when it is executable, then its xxh3-128 in hex; None when it is not there."""
+        mode, xxh = self._look(path)
+        return None if xxh is None else ("x" if mode & stat.S_IXUSR else "") + xxh.hex()
+
+    def _look(self, path: str) -> tuple[int, bytes | None]:
         try:
             st = os.stat(path)
         except (FileNotFoundError, NotADirectoryError):
-            return None
+            return 0, None
         row = self._state.files.get(path)
         if (
             row is not None
@@ -45,8 +53,8 @@ class Digests:
             and row[1] == st.st_ino
             and row[0] == st.st_dev
         ):
-            return row[5]
-        return self._read(path, with_sha=False)[0]
+            return st.st_mode, row[5]
+        return st.st_mode, self._read(path, with_sha=False)[0]
 
     def sha256(self, path: str) -> str:
         """SHA-256 (hex) of a file's content, from the table when it is known for the present content."""
@@ -88,20 +96,16 @@ class Digests:
             folder: an absolute path.
             skip: a first-level folder that does not count (the records of an artifact).
         """
-        found: dict[str, str] = {}
-        for path in walk(folder, skip):
-            digest = self.xxh(os.path.join(folder, path))
-            if digest is not None:
-                found[path] = _mode_mark(os.path.join(folder, path)) + digest.hex()
-        return found
+        contents = {path: self.content(f"{folder}/{path}") for path in walk(folder, skip)}
+        return {path: content for path, content in contents.items() if content is not None}
+
+    def moved(self, old: str, new: str) -> None:
+        """Keep the row of a file whose folder was renamed: its inode and stamps are the same, only its path is another."""
+        self._state.move_file(old, new)
 
 
 def _stamp(st: os.stat_result) -> tuple[int, int, int, int, int]:
     return st.st_dev, st.st_ino, st.st_size, st.st_mtime_ns, st.st_ctime_ns
-
-
-def _mode_mark(path: str) -> str:
-    return "x" if os.stat(path).st_mode & stat.S_IXUSR else ""
 
 
 def walk(folder: str, skip: str = "") -> list[str]:
@@ -130,14 +134,28 @@ def is_glob(path: str) -> bool:
     return not _GLOB_MARKS.isdisjoint(path)
 
 
-def expand(base: str, pattern: str, skip: str = "") -> list[str]:
-    """Files that one path of a pipeline names: a file, a folder (everything in it but `skip`) or a glob; absolute, sorted.
+def find(base: str, pattern: str, skip: str = "") -> list[tuple[str, str]]:
+    """Files that one path of a pipeline names, sorted.
 
-    An empty list means that nothing is there.
+    Args:
+        base: folder that the path is relative to, absolute.
+        pattern: a file, a folder (everything in it but `skip`) or a glob.
+        skip: a first-level folder of a named folder that does not count.
+    Returns:
+        Pairs of (name of the file as seen from what the path names: its base name, or its path below the folder or below
+        the part of the glob without marks; absolute path). Empty when nothing is there.
     """
-    path = os.path.join(base, pattern)
-    hits = sorted(glob.glob(path if is_glob(pattern) else glob.escape(path), recursive=True))
-    files: list[str] = []
-    for hit in hits:
-        files += [os.path.join(hit, name) for name in walk(hit, skip)] if os.path.isdir(hit) else [hit]
-    return [os.path.normpath(file) for file in files]
+    if not is_glob(pattern):
+        path = os.path.normpath(os.path.join(base, pattern))
+        if os.path.isdir(path):
+            return [(name, f"{path}/{name}") for name in walk(path, skip)]
+        return [(os.path.basename(path), path)] if os.path.exists(path) else []
+    parts = pattern.split("/")
+    literal = next(i for i, part in enumerate(parts) if is_glob(part))
+    root = os.path.normpath(os.path.join(base, "/".join(parts[:literal]) or ("/" if pattern.startswith("/") else "")))
+    found: list[tuple[str, str]] = []
+    for hit in sorted(glob.glob("/".join(parts[literal:]), root_dir=root, recursive=True)):
+        path = f"{root}/{hit}"
+        names = [f"{hit}/{name}" for name in walk(path, skip)] if os.path.isdir(path) else [hit]
+        found += [(name, f"{root}/{name}") for name in names]
+    return found

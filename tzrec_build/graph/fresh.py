@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from inspect import Parameter, Signature
 from typing import TYPE_CHECKING, Any
 
-from tzrec_build.errors import DataError
+from tzrec_build.errors import BuildError, DataError
 from tzrec_build.graph.closure import Closure
-from tzrec_build.graph.digests import Digests, expand
+from tzrec_build.graph.digests import Digests, find
 from tzrec_build.graph.spec import RECORDS, Input, TaskSpec
 from tzrec_build.graph.state import State
 
@@ -38,16 +38,16 @@ class Snapshot:
     """All that can change the outputs of a task, as it is at one moment.
 
     Attributes:
-        inputs: input name -> {path relative to the pipeline: mode mark and xxh3-128}.
-        params: parameter name -> value, the command under "command".
+        inputs: input name -> for each of its paths, in order, {file name below it: mode mark and xxh3-128}.
+        params: "command", "threads", "outputs" and "params.NAME" -> value as JSON text (1, true and 1.0 are three values).
         code: source file -> AST digest.
-        env: OS, Python, packages, declared variables -> version or value.
+        env: OS, Python, packages, declared variables -> version or value; None for a variable that is not set.
     """
 
-    inputs: Mapping[str, Mapping[str, str]]
-    params: Mapping[str, object]
+    inputs: Mapping[str, list[dict[str, str]]]
+    params: Mapping[str, str]
     code: Mapping[str, str]
-    env: Mapping[str, str]
+    env: Mapping[str, str | None]
 
     def parts(self) -> dict[str, Any]:
         """The four parts as plain data, in the order in which they are judged."""
@@ -84,30 +84,27 @@ class Judge:
         self.closure = Closure(self.state, self.digests, self._root)
 
     def snapshot(self, spec: TaskSpec) -> Snapshot:
-        """The present state of everything that `spec` depends on; a missing input is an empty mapping."""
+        """The present state of everything that `spec` depends on; what is not there is an empty mapping."""
+        params = {"command": list(spec.argv), "threads": spec.threads, "outputs": spec.outputs}
+        params.update({f"params.{name}": value for name, value in spec.params})
         return Snapshot(
-            inputs={entry.name: self._content(spec, entry) for entry in spec.inputs},
-            params={"command": list(spec.argv), **dict(spec.params)},
+            inputs={entry.name: [self._content(spec, entry, path) for path in entry.paths] for entry in spec.inputs},
+            params={name: json.dumps(value, sort_keys=True) for name, value in params.items()},
             code=self.closure.digests(spec.module, spec.kinds) if spec.module else {},
             env=self._environment(spec),
         )
 
-    def _content(self, spec: TaskSpec, entry: Input) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for pattern in entry.paths:
-            for path in expand(spec.folder, pattern, skip=RECORDS if entry.made else ""):
-                xxh = self.digests.xxh(path)
-                if xxh is not None:
-                    found[os.path.relpath(path, spec.folder)] = xxh.hex()
-        return found
+    def _content(self, spec: TaskSpec, entry: Input, path: str) -> dict[str, str]:
+        contents = {name: self.digests.content(file) for name, file in _files(spec, entry, path)}
+        return {name: content for name, content in contents.items() if content is not None}
 
-    def _environment(self, spec: TaskSpec) -> dict[str, str]:
+    def _environment(self, spec: TaskSpec) -> dict[str, str | None]:
         versions = self._installed()
-        env = {"system": f"{sys.platform}-{platform.machine()}"}
+        env: dict[str, str | None] = {"system": f"{sys.platform}-{platform.machine()}"}
         if spec.module or spec.argv[:1] == ("python",):
             env["python"] = f"{sys.version_info[0]}.{sys.version_info[1]}"
         env.update({name: versions.get(name, "absent") for name in spec.packages})
-        env.update({f"${name}": os.environ.get(name, "") for name in spec.env})
+        env.update({f"${name}": os.environ.get(name) for name in spec.env})
         return env
 
     def _installed(self) -> dict[str, str]:
@@ -128,56 +125,63 @@ class Judge:
     def key(self, spec: TaskSpec, snapshot: Snapshot) -> str:
         """Action key (SHA-256, hex) of a snapshot: the same in every checkout, for every user, on every like machine.
 
-        Inputs are named by their path below the folder that they share, so that where a table lies does not count.
+        A file is named as seen from the path that names it, so that where a table lies does not count.
         """
-        inputs = {}
-        for name, content in snapshot.inputs.items():
-            paths = sorted(content)
-            shared = os.path.commonpath([os.path.dirname(path) or "." for path in paths]) if paths else ""
-            inputs[name] = [
-                [os.path.relpath(path, shared), self.digests.sha256(os.path.normpath(os.path.join(spec.folder, path)))]
-                for path in paths
+        inputs = {
+            entry.name: [
+                [
+                    [name, snapshot.inputs[entry.name][i].get(name, "")[:1] == "x", self.digests.sha256(file)]
+                    for name, file in files
+                ]
+                for i, files in enumerate(_files(spec, entry, path) for path in entry.paths)
             ]
-        body = [
-            KEY_VERSION,
-            inputs,
-            snapshot.params,
-            snapshot.code,
-            snapshot.env,
-            sorted(file for _, file in spec.outputs),
-        ]
+            for entry in spec.inputs
+        }
+        body = [KEY_VERSION, inputs, snapshot.params, snapshot.code, snapshot.env]
         return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def check_inputs(self, spec: TaskSpec, snapshot: Snapshot) -> None:
         """Raise DataError for an input that is not there, naming the place that asks for it."""
         for entry in spec.inputs:
-            if not snapshot.inputs[entry.name] and not entry.optional:
-                where = f" (named in {entry.named_in})" if entry.named_in else ""
-                remedy = "build the task that makes it" if entry.made else "put it there or correct the path"
-                raise DataError(
-                    f"{spec.name}: input {entry.name}: nothing at {', '.join(entry.paths)}{where}; {remedy}"
-                )
+            for path, content in zip(entry.paths, snapshot.inputs[entry.name], strict=True):
+                if not content and not entry.optional:
+                    where = f" (named in {entry.named_in})" if entry.named_in else ""
+                    remedy = (
+                        "build the task that makes it" if path in entry.made else "put it there or correct the path"
+                    )
+                    raise DataError(f"{spec.name}: input {entry.name}: nothing at {path}{where}; {remedy}")
 
     def reason(self, spec: TaskSpec) -> Reason | None:
         """The first cause for which the artifact of `spec` is stale, or None when it is up to date."""
         body = self.state.records.get(spec.name)
         if body is None:
             return Reason("", "never built here")
-        record = json.loads(body)
+        try:
+            record = json.loads(body)
+        except ValueError:
+            return Reason("", "its record is damaged")
         now = self.snapshot(spec).parts()
         for part, differences in _PARTS.items():
-            if record[part] != now[part]:
-                return differences(record[part], now[part])
+            if record.get(part) != now[part]:
+                return differences(record.get(part, {}), now[part])
         outputs = self.outputs(spec)
         return (
             None if record["outputs"] == outputs else _changed_files(f"output {spec.out}/", record["outputs"], outputs)
         )
 
 
-def _changed_inputs(old: Mapping[str, Mapping[str, str]], new: Mapping[str, Mapping[str, str]]) -> Reason:
+def _files(spec: TaskSpec, entry: Input, path: str) -> list[tuple[str, str]]:
+    return find(spec.folder, path, skip=RECORDS if path in entry.made else "")
+
+
+def _changed_inputs(old: Mapping[str, list[Mapping[str, str]]], new: Mapping[str, list[Mapping[str, str]]]) -> Reason:
     for name in sorted({*old, *new}):
-        if old.get(name) != new.get(name):
-            return _changed_files(f"input {name} ", old.get(name, {}), new.get(name, {}))
+        before, after = old.get(name, []), new.get(name, [])
+        if len(before) != len(after):
+            return Reason("input", name, f"{len(before)} paths", f"{len(after)} paths")
+        for one, other in zip(before, after, strict=True):
+            if one != other:
+                return _changed_files(f"input {name} ", one, other)
     raise RuntimeError("bug: equal inputs compared unequal")
 
 
@@ -196,7 +200,7 @@ def _changed_values(part: str) -> Callable[[Mapping[str, object], Mapping[str, o
     def compare(old: Mapping[str, object], new: Mapping[str, object]) -> Reason:
         for name in sorted({*old, *new}):
             if old.get(name) != new.get(name):
-                return Reason(part, name, _shown(old.get(name)), _shown(new.get(name)))
+                return Reason(part, name.removeprefix("params."), _shown(old.get(name)), _shown(new.get(name)))
         raise RuntimeError("bug: equal values compared unequal")
 
     return compare
@@ -208,7 +212,7 @@ def _changed_code(old: Mapping[str, str], new: Mapping[str, str]) -> Reason:
 
 
 def _shown(value: object) -> str:
-    return "(none)" if value is None else json.dumps(value, ensure_ascii=False)
+    return "(none)" if value is None else str(value)
 
 
 _PARTS: Mapping[str, Callable[[Any, Any], Reason]] = {
@@ -233,7 +237,13 @@ class Fresh:
 
     def __call__(self, task: object, values: object) -> bool:  # noqa: ARG002 - doit's protocol
         """Judge anew, and keep the reason for messages."""
-        self.reason = self._judge().reason(self._spec)
+        try:
+            self.reason = self._judge().reason(self._spec)
+        except (
+            BuildError,
+            OSError,
+        ) as err:  # the action meets the same obstacle, and reports it as this task's failure
+            self.reason = Reason("", str(err))
         self._judged = True
         return self.reason is None
 

@@ -153,7 +153,7 @@ def _edit(value: object) -> object:
 def _output(value: object) -> str:
     text = _text(value)
     outside = text.startswith(("/", "~")) or ".." in text.split("/") or text != os.path.normpath(text) or text == "."
-    if outside or any(mark in text for mark in "*?[:\\"):
+    if outside or text.partition("/")[0] == "records" or any(mark in text for mark in "*?[:\\"):
         raise ValueError
     return text
 
@@ -183,7 +183,7 @@ PARAMS = Key(SCALAR_RULE, _scalar, items="identifiers")
 COUNTS = Key(COUNT.rule, COUNT.parse, items="identifiers")
 INPUTS = Key(PATHS.rule, _paths, is_path=True, items="identifiers")
 OUTPUTS = Key(
-    "a file inside the step's own build folder: relative, without '..', '*', '?', '[', ':'",
+    "a file inside the step's own build folder: relative, not in records/, without '..', '*', '?', '[', ':'",
     _output,
     items="identifiers",
 )

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 
 from tzrec_build.errors import BuildError
-from tzrec_build.graph.digests import walk
+from tzrec_build.graph.digests import is_glob, walk
 from tzrec_build.graph.spec import RECORDS, TaskSpec
 
 RENAME_EXCHANGE = 2
@@ -28,20 +28,31 @@ def work_folder(spec: TaskSpec, key: str) -> str:
 
 
 def fresh_out(spec: TaskSpec, work: str) -> str:
-    """Make the empty ``out`` folder of a work folder and return its absolute path."""
+    """Make the empty ``out`` folder of a work folder, with the folders of named outputs, and return its absolute path."""
     out = os.path.join(spec.folder, work, "out")
     shutil.rmtree(out, ignore_errors=True)
     os.makedirs(out)
+    for _, file in spec.outputs:
+        if not is_glob(file):
+            os.makedirs(os.path.dirname(os.path.join(out, file)), exist_ok=True)
     return out
 
 
 def check_promised(spec: TaskSpec, out: str) -> None:
-    """Raise BuildError when the command ended well but an output that its rule promises is not there."""
+    """Raise BuildError when the command ended well but an output is missing, or is no regular file."""
     files = walk(out, skip=RECORDS)
-    tops = {path.partition("/")[0] for path in files} | set(files)
+    tops = {path.partition("/")[0] for path in files}
     for _, promised in spec.outputs:
-        if not any(fnmatch(path, promised) for path in tops):
+        there = (
+            any(fnmatch(top, promised) for top in tops) if is_glob(promised) else os.path.lexists(f"{out}/{promised}")
+        )
+        if not there:
             raise BuildError(f"{spec.name}: the command ended well but made no {promised!r}; see {out}")
+    for path in files:
+        if os.path.islink(f"{out}/{path}") or not os.path.isfile(f"{out}/{path}"):
+            raise BuildError(
+                f"{spec.name}: output {path!r} is not a regular file; write its content, a link leads outside"
+            )
 
 
 def swap(spec: TaskSpec, out: str) -> None:
@@ -82,12 +93,11 @@ def remove(path: str) -> None:
 
 
 def drop_work(spec: TaskSpec, work: str) -> None:
-    """Remove a work folder after its artifact was published, and its empty parents."""
-    path = os.path.join(spec.folder, work)
-    shutil.rmtree(path, ignore_errors=True)
-    for parent in (os.path.dirname(path), os.path.dirname(os.path.dirname(path))):
-        with contextlib.suppress(OSError):
-            os.rmdir(parent)
+    """Remove what is left of a task's work, earlier failures too, after its artifact was published.
+
+    The folder above belongs to all tasks of the pipeline and stays: another one may be about to work in it.
+    """
+    shutil.rmtree(os.path.dirname(os.path.join(spec.folder, work)), ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -67,7 +67,7 @@ READ_BY: Mapping[tuple[str, str], tuple[str, ...]] = {  # (table, key) with a pa
     ("config", "fg_json"): ("convert",),
     ("config", "feature_info"): ("config",),
     ("data", "train"): ("train_select", "train", "benchmark_run"),
-    ("data", "eval"): ("train", "evaluate", "benchmark_run"),
+    ("data", "eval"): ("evaluate", "benchmark_run"),
     ("train", "init_from"): ("train",),
     ("checkpoint", "path"): ("pick",),
     ("config", "edit"): ("train_select", "train", "fg", "benchmark_run"),  # a path that the config names

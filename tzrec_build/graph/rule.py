@@ -7,7 +7,7 @@ A rule is data. `compile.py` turns each rule that applies to a pipeline into a `
 * `Param("train.seed")`: a value of pipeline.toml; the flag is left out when the value is empty
 * `Out("checkpoint.json")`: a file of the artifact itself, `Out()` the artifact
 * `Model()`: the checkpoint to use, in the flags that every tool takes for it
-* `Runs()`: the folders of all benchmark runs
+* `Runs()`: the folders of all benchmark runs; `Extras()`: which of the rule's `extra` inputs there are
 * a plain text stands for itself; `Switch` is a flag without a value
 """
 
@@ -56,6 +56,11 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class Extras:
+    """The paths of the rule's `extra` inputs that this pipeline has, below its build folder, by comma."""
+
+
+@dataclass(frozen=True, slots=True)
 class Runs:
     """The folders of all benchmark runs."""
 
@@ -64,7 +69,7 @@ class Switch:
     """A flag without a value."""
 
 
-Word: TypeAlias = "Made | Given | Param | Out | Model | Runs | Switch | str"
+Word: TypeAlias = "Made | Given | Param | Out | Model | Runs | Extras | Switch | str"
 Flags: TypeAlias = tuple[tuple[str, Word], ...]
 
 
@@ -82,7 +87,7 @@ class Rule:
         items: one artifact for each of these (name, value) pairs, or just one.
         purpose: what the tool reads a config for; path fields of the config with this reader are inputs ("" for none).
         packages: packages whose version counts.
-        extra: inputs that are read without a flag of their own.
+        extra: inputs without a flag of their own, named by `Extras()`.
         headline: text file that is shown after a build.
         threads: attribute path of the thread count; "" for one thread.
         needs_table: the artifact is left out where neither pipeline.toml nor the config names this table.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tzrec_build.graph.grammar import PipelineSpec
-from tzrec_build.graph.rule import Flags, Given, Made, Model, Out, Param, Rule, Runs, Switch
+from tzrec_build.graph.rule import Extras, Flags, Given, Made, Model, Out, Param, Rule, Runs, Switch
 
 _TORCH = ("torch", "torchrec", "fbgemm-gpu", "torchmetrics", "tensordict", "numpy", "pyarrow", "protobuf")
 
@@ -378,7 +378,12 @@ RULES: tuple[Rule, ...] = (
         "page",
         "one page that shows what was built and how good it is",
         "report",
-        (("--pipeline", Param("name")), ("--artifacts", Param("build_dir")), ("--output_dir", Out())),
+        (
+            ("--pipeline", Param("name")),
+            ("--artifacts", Param("build_dir")),
+            ("--only", Extras()),
+            ("--output_dir", Out()),
+        ),
         ("index.html", "headline.txt"),
         _has_config,
         extra=(

@@ -15,14 +15,14 @@ class Input:
         name: how the command and ``doit why`` call it.
         paths: files, folders or globs, relative to the pipeline's folder.
         named_in: the place that names it, for an error message.
-        made: whether other tasks make it (then they are in `TaskSpec.task_deps`).
+        made: those of `paths` that other tasks make (the tasks are in `TaskSpec.task_deps`).
         optional: whether it may be absent.
     """
 
     name: str
     paths: tuple[str, ...]
     named_in: str = ""
-    made: bool = False
+    made: frozenset[str] = frozenset()
     optional: bool = False
 
 

@@ -18,7 +18,10 @@ import sys
 import threading
 from typing import Any
 
+from tzrec_build.errors import BuildError
+
 SCHEMA_VERSION = 1
+_DAMAGED = ("not a database", "malformed")
 _TABLES = """
 create table if not exists files(path text primary key, dev int, ino int, size int, mtime int, ctime int, xxh blob, sha text);
 create table if not exists code(xxh blob primary key, ast text, imports text);
@@ -46,6 +49,8 @@ class State:
         try:
             self._load()
         except sqlite3.DatabaseError as err:
+            if not any(mark in str(err) for mark in _DAMAGED):
+                raise BuildError(f"{self.path}: cannot be opened ({err}); check disk space and permissions") from err
             self._put_aside(err)
             self._load()
 
@@ -62,7 +67,10 @@ class State:
         con = self._connection()
         (version,) = con.execute("pragma user_version").fetchone()
         if version not in (0, SCHEMA_VERSION):
-            raise sqlite3.DatabaseError(f"schema version {version}, this program writes {SCHEMA_VERSION}")
+            raise BuildError(
+                f"{self.path}: written by another version of tzrec-build (format {version}, this one reads {SCHEMA_VERSION}); "
+                "use that version, or remove the file: artifacts in the cache are then restored"
+            )
         if version == 0:
             con.executescript(_TABLES)
             con.execute(f"pragma user_version={SCHEMA_VERSION}")
@@ -90,6 +98,13 @@ class State:
         """Remember the digests of a file as it was when its stat values were these."""
         self.files[path] = row
         self._write("insert or replace into files values(?,?,?,?,?,?,?,?)", (path, *row))
+
+    def move_file(self, old: str, new: str) -> None:
+        """Keep what is known of a file under its new path."""
+        row = self.files.pop(old, None)
+        self._write("delete from files where path=?", (old,))
+        if row is not None:
+            self.set_file(new, row)
 
     def set_code(self, xxh: bytes, ast_digest: str, imports: str) -> None:
         """Remember what one source text parses to."""

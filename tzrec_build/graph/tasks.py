@@ -17,8 +17,8 @@ import tzrec_build
 from tzrec_build.config.variables import check_variables
 from tzrec_build.errors import BuildError, CorruptError
 from tzrec_build.files import write_bytes
-from tzrec_build.graph import compiled, reporter, state
-from tzrec_build.graph.action import Make, Workshop, shown_command
+from tzrec_build.graph import compiled, publish, reporter, state
+from tzrec_build.graph.action import Make, Workshop
 from tzrec_build.graph.compile import compile_workspace
 from tzrec_build.graph.fresh import Fresh, GroupFresh, Judge
 from tzrec_build.graph.grammar import PipelineSpec, Workspace
@@ -132,6 +132,9 @@ class Graph:
         except BuildError as err:
             self._error = err
             return
+        except OSError as err:
+            self._error = BuildError(f"{err.filename}: {err.strerror}; check disk space and permissions")
+            return
         if self.root == CODE_ROOT:  # every tool reads configs with the generated code
             roots = [
                 replace(spec, task_deps=(PROTOS,)) if spec.module and not spec.task_deps else spec for spec in specs
@@ -197,7 +200,7 @@ class Graph:
             "targets": [self._shown(spec, spec.out)],
             "uptodate": [fresh],
             "clean": [Clean(spec)],
-            "meta": {"command": shown_command(spec), "folder": os.path.relpath(spec.folder, self.root)},
+            "meta": {"folder": os.path.relpath(spec.folder, self.root)},
         }
         if name:
             task["name"] = name
@@ -229,6 +232,7 @@ class Clean:
             print(f"{self._spec.name} - removing {os.path.relpath(folder)}/")
             if not dryrun:
                 shutil.rmtree(folder)
+                publish.drop_work(self._spec, publish.work_folder(self._spec, "any"))
 
 
 def _protos(root: str) -> TaskSpec:

@@ -31,11 +31,16 @@ BENCHMARK_FILE = "benchmark/benchmark_report.json"
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """Whose page, from which build folder, written where."""
+    """Whose page, from which build folder, written where.
+
+    Attributes:
+        only: files and folders below `artifacts` to look at; empty for all. What an earlier build left there stays out.
+    """
 
     pipeline: str
     artifacts: str
     output_dir: str
+    only: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,19 +107,24 @@ class Findings:
     files: tuple[str, ...]
 
 
-def load_findings(pipeline: str, folder: Path) -> Findings:
-    """Read whichever artifacts the build folder has.
+def load_findings(pipeline: str, folder: Path, only: tuple[str, ...] = ()) -> Findings:
+    """Read whichever artifacts the build folder has, among `only` where that is given.
 
     Raises:
         DataError: there is none, or one is damaged.
     """
-    groups, model, text = _load_config(folder / CONFIG_FILE)
+
+    def at(name: str) -> Path:
+        asked = not only or any(name == one or name.startswith(f"{one}/") for one in only)
+        return folder / name if asked else folder / ".not-asked-for"
+
+    groups, model, text = _load_config(at(CONFIG_FILE))
     known = (CONFIG_FILE, EVALUATION_FILE, CURVE_FILE, IMPORTANCE_DIR, MANIFEST_FILE, HITRATE_FILE, BENCHMARK_FILE)
-    files = tuple(name for name in known if (folder / name).exists())
+    files = tuple(name for name in known if at(name).exists())
     if not files:
         raise DataError(f"{folder}: holds none of {', '.join(known)}; build the pipeline first")
-    evaluations = _load_lines(folder / EVALUATION_FILE)
-    hitrate: dict[str, Any] = dict(_load_object(folder / HITRATE_FILE))
+    evaluations = _load_lines(at(EVALUATION_FILE))
+    hitrate: dict[str, Any] = dict(_load_object(at(HITRATE_FILE)))
     hitrate_comparisons = hitrate.pop("comparisons", {})
     return Findings(
         pipeline=pipeline,
@@ -122,12 +132,12 @@ def load_findings(pipeline: str, folder: Path) -> Findings:
         config_text=text,
         groups=groups,
         evaluation=evaluations[-1] if evaluations else None,
-        curve=tuple({each.step: each for each in _load_lines(folder / CURVE_FILE)}.values()),
-        importance=_load_importance(folder / IMPORTANCE_DIR, groups),
-        manifest=_load_object(folder / MANIFEST_FILE),
-        hitrate=_numbers(hitrate, folder / HITRATE_FILE),
+        curve=tuple({each.step: each for each in _load_lines(at(CURVE_FILE))}.values()),
+        importance=_load_importance(at(IMPORTANCE_DIR), groups),
+        manifest=_load_object(at(MANIFEST_FILE)),
+        hitrate=_numbers(hitrate, at(HITRATE_FILE)),
         hitrate_comparisons=hitrate_comparisons,
-        benchmark=_load_object(folder / BENCHMARK_FILE),
+        benchmark=_load_object(at(BENCHMARK_FILE)),
         files=files,
     )
 
@@ -161,7 +171,7 @@ def run_report(spec: Spec) -> str:
     """
     from tzrec_build.tools.report_page import render_page
 
-    findings = load_findings(spec.pipeline, Path(spec.artifacts))
+    findings = load_findings(spec.pipeline, Path(spec.artifacts), spec.only)
     text = headline(findings)
     write_text(Path(spec.output_dir) / "headline.txt", text + "\n")
     write_text(Path(spec.output_dir) / "index.html", render_page(findings))
@@ -256,7 +266,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tzrec-build report", description=__doc__)
     parser.add_argument("--pipeline", required=True, help="name of the pipeline, for the title")
     parser.add_argument("--artifacts", required=True, help="the pipeline's build folder")
-    parser.add_argument("--output_dir", required=True, help="folder for index.html")
+    parser.add_argument("--only", default="", help="files and folders in it to look at, by comma; default all")
+    parser.add_argument("--output_dir", required=True, help="folder for index.html and headline.txt")
     return parser
 
 
@@ -264,7 +275,9 @@ def main(argv: Sequence[str]) -> int:
     """Run the tool; returns the exit code."""
 
     def run(args: argparse.Namespace) -> None:
-        print(run_report(Spec(args.pipeline, args.artifacts, args.output_dir)))
+        print(
+            run_report(Spec(args.pipeline, args.artifacts, args.output_dir, tuple(filter(None, args.only.split(",")))))
+        )
 
     return run_tool(make_parser(), run, argv)
 
