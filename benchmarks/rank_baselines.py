@@ -48,8 +48,8 @@ HISTORIES = (  # list column of items, list column of their weights ("" for 1 ea
 STEPS = 20
 HELD_OUT = 0.1
 LOGISTIC_C = (0.0003, 0.001, 0.003, 0.01, 0.03)
-TREES = 120
-TREE_COUNTS = (30, 60, 90, TREES)
+TREES = 100
+TREE_COUNTS = (25, 50, 75, TREES)
 LEAVES = (7, 15, 31)
 
 Floats = npt.NDArray[np.float64]
@@ -143,9 +143,15 @@ def logistic(strength: float) -> Callable[[Matrix, Floats], list[Callable[[Matri
 
 def boosted(leaves: int) -> Callable[[Matrix, Floats], list[Callable[[Matrix], Floats]]]:
     """LightGBM with one number of leaves, at every number of trees in TREE_COUNTS."""
-    fixed = {"objective": "binary", "learning_rate": 0.06, "min_data_in_leaf": 50, "feature_fraction": 0.7}
+    fixed = {
+        "objective": "binary",
+        "learning_rate": 0.08,
+        "min_data_in_leaf": 50,
+        "feature_fraction": 0.7,
+        "max_bin": 63,
+    }
     sampled = {"bagging_fraction": 0.8, "bagging_freq": 1, "seed": 7}
-    single = {"num_threads": 1, "deterministic": True, "force_row_wise": True, "verbosity": -1}
+    single = {"num_threads": 1, "deterministic": True, "force_col_wise": True, "verbosity": -1}
 
     def fit(matrix: Matrix, label: Floats) -> list[Callable[[Matrix], Floats]]:
         data = lightgbm.Dataset(matrix, label)

@@ -87,7 +87,8 @@ def _read(path: Path, types: dict[str, pa.DataType]) -> pa.Table:
     if not path.is_file():
         raise TableError(f"{path}: file not found; run fetch.py first")
     try:
-        header = path.open(encoding="utf-8").readline().rstrip("\n").split("\t")
+        with path.open(encoding="utf-8") as lines:
+            header = lines.readline().rstrip("\n").split("\t")
         names = [text.split(":")[0] for text in header]
         missing = sorted(set(types) - set(names))
         if missing:
