@@ -231,6 +231,61 @@ def test_a_label_that_the_loss_does_not_know_is_named_by_file_and_row(tmp_path, 
     assert message in err
 
 
+@pytest.mark.parametrize(
+    ("flag", "value", "message"),
+    [
+        ("--threads", "0", "--threads: must be at least 1, got 0"),
+        ("--seed", "-1", "--seed: must be in [0, 2^63), got -1"),
+        ("--seed", str(2**63), "--seed: must be in [0, 2^63), got 9223372036854775808"),
+    ],
+)
+def test_flags_out_of_range_are_refused(tmp_path, capsys, flag, value, message):
+    flags = write_pipeline(tmp_path, config_text())
+    assert message in _refused(capsys, [*flags, "--model_dir", str(tmp_path / "m"), flag, value])
+
+
+def test_several_processes_are_refused(tmp_path, capsys, monkeypatch):
+    flags = write_pipeline(tmp_path, config_text())
+    monkeypatch.setenv("WORLD_SIZE", "x")
+    message = "WORLD_SIZE: training runs in one process for now, got 'x'; start it without torchrun"
+    assert message in _refused(capsys, [*flags, "--model_dir", str(tmp_path / "m")])
+
+
+NORMALISED = config_text().replace("dropout_ratio: [0.1]", "use_bn: true")
+
+
+def test_a_batch_of_one_row_is_refused_before_training_where_batches_are_normalised(tmp_path, capsys):
+    flags = write_pipeline(tmp_path, NORMALISED.replace("batch_size: 50", "batch_size: 57"))  # 400 = 7 * 57 + 1
+    err = _refused(capsys, [*flags, "--model_dir", str(tmp_path / "m")])
+    assert "data_config.drop_remainder: 400 rows in batches of 57 leave a batch of one row, which batch normal" in err
+    assert "cannot train on; set drop_remainder: true, or another batch_size" in err
+    (tmp_path / "pipeline.config").write_text(NORMALISED.replace("batch_size: 50", "batch_size: 1"))
+    err = _refused(capsys, [*flags, "--model_dir", str(tmp_path / "m")])
+    assert "data_config.batch_size: batch normalisation (use_bn, Dice) needs 2 rows or more, got 1" in err
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        NORMALISED.replace("batch_size: 50", "batch_size: 57 drop_remainder: true"),
+        NORMALISED.replace("batch_size: 50", "batch_size: 57").replace("num_epochs: 1", "num_steps: 2"),
+        config_text().replace("batch_size: 50", "batch_size: 57"),
+    ],
+)
+def test_a_batch_of_one_row_that_is_dropped_or_not_reached_or_not_normalised_is_fine(tmp_path, text):
+    assert list_checkpoints(_train(tmp_path, text))
+
+
+def test_a_table_larger_than_memory_is_named_with_its_bytes(tmp_path, capsys):
+    flags = write_pipeline(tmp_path, config_text().replace("num_buckets: 30", "num_buckets: 4000000000000"))
+    err = _refused(capsys, [*flags, "--model_dir", str(tmp_path / "m")])
+    assert "embedding tables: need 64,000,000,000,832 bytes, this machine has " in err
+    words = (
+        "the largest is 'user_emb' of feature 'user' with 64,000,000,000,000 (4,000,000,000,000 rows of 4); lower its"
+    )
+    assert words in err
+
+
 def test_cuda_without_a_gpu_is_refused(tmp_path, capsys, monkeypatch):
     import torch
 

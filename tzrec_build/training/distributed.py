@@ -71,10 +71,10 @@ def process_group(device: torch.device) -> Iterator[Runtime]:
     Raises:
         ConfigError: the environment asks for several processes (torchrun).
     """
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    if world_size != 1:
+    world_size = os.environ.get("WORLD_SIZE", "1")
+    if world_size != "1":
         raise ConfigError(
-            f"WORLD_SIZE: training runs in one process for now, got {world_size}; start it without torchrun"
+            f"WORLD_SIZE: training runs in one process for now, got {world_size!r}; start it without torchrun"
         )
     backend = "nccl" if device.type == "cuda" else "gloo"
     if device.type == "cuda":

@@ -20,6 +20,7 @@ from tzrec_build.training.checkpoint import restore_state
 from tzrec_build.training.checkpoint_dir import Checkpoint, choose_checkpoint
 from tzrec_build.training.distributed import pick_device
 from tzrec_build.training.loop import TrainWrapper
+from tzrec_build.training.memory import tables_in_memory
 from tzrec_build.training.seeds import derived_seed, seed_everything
 from tzrec_build.training.specs import ModelSpec
 
@@ -57,9 +58,14 @@ def load_pipeline(path: str) -> Pipeline:
 
 
 def build_model(pipeline: Pipeline, seed: int = 0) -> BaseModel:
-    """Create the model; its initial weights come from the seed alone."""
+    """Create the model; its initial weights come from the seed alone.
+
+    Raises:
+        ConfigError, NotSupportedError: the model is inconsistent, or its tables do not fit into memory.
+    """
     torch.manual_seed(derived_seed(seed, "init"))
-    return create_model(pipeline.config, pipeline.features)
+    with tables_in_memory(pipeline.config, pipeline.features):
+        return create_model(pipeline.config, pipeline.features)
 
 
 def restored_model(pipeline: Pipeline, checkpoint: Checkpoint, device: torch.device) -> TrainWrapper:

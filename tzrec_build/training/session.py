@@ -17,6 +17,7 @@ from tzrec_build.features.loader import BatchLoader, LoaderOptions
 from tzrec_build.files import write_json, write_text
 from tzrec_build.logs import logger
 from tzrec_build.models.base import BaseModel
+from tzrec_build.protos.tzrec import data_pb2
 from tzrec_build.training.checkpoint import (
     CheckpointState,
     drop_old_checkpoints,
@@ -36,7 +37,8 @@ from tzrec_build.training.checkpoint_dir import (
 from tzrec_build.training.checkpoint_reader import load_entries, read_tensors
 from tzrec_build.training.distributed import Runtime, pick_device, plan_json, process_group, shard_model
 from tzrec_build.training.evaluation import EvalSettings, append_result, evaluate
-from tzrec_build.training.loop import LossRecord, Trainer, TrainJob, TrainWrapper, read_loop_settings
+from tzrec_build.training.loop import LoopSettings, LossRecord, Trainer, TrainJob, TrainWrapper, read_loop_settings
+from tzrec_build.training.memory import tables_in_memory
 from tzrec_build.training.optimizers import (
     DenseOptimizer,
     FusedOptimizer,
@@ -121,10 +123,31 @@ def _ready_dir(model_dir: Path) -> None:
         shutil.rmtree(partial)
 
 
+def _check_last_batch(model: nn.Module, data: data_pb2.DataConfig, settings: LoopSettings, rows: int) -> None:
+    """Refuse a batch of one row before an epoch is spent: batch normalisation has no spread to divide by.
+
+    Raises:
+        ConfigError: the model normalises over batches and some batch will have one row.
+    """
+    norms = nn.modules.batchnorm._BatchNorm  # noqa: SLF001 - the common base of all sizes
+    if not any(isinstance(module, norms) for module in model.modules()):
+        return
+    size = data.batch_size
+    if size == 1:
+        raise ConfigError("data_config.batch_size: batch normalisation (use_bn, Dice) needs 2 rows or more, got 1")
+    reached = data.shuffle or not settings.num_steps or settings.num_steps * size >= rows
+    if rows % size == 1 and reached and not data.drop_remainder:
+        raise ConfigError(
+            f"data_config.drop_remainder: {rows} rows in batches of {size} leave a batch of one row, which batch "
+            "normalisation (use_bn, Dice) cannot train on; set drop_remainder: true, or another batch_size"
+        )
+
+
 class _Session:
     """The parts of one training that outlive a step."""
 
     def __init__(self, spec: TrainSpec, pipeline: Pipeline, runtime: Runtime, timings: Timings) -> None:
+        settings = read_loop_settings(pipeline.config.train_config)
         self._spec, self._pipeline, self._runtime, self._timings = spec, pipeline, runtime, timings
         config = pipeline.config
         train_path = spec.train_input_path or config.train_input_path
@@ -138,7 +161,9 @@ class _Session:
         for loader in (self._train_loader, self._eval_loader):
             if loader is not None:
                 loader.expect_labels(model.label_ranges())
-        self._parts = build_parts(model, pipeline, runtime)
+        _check_last_batch(model, config.data_config, settings, self._train_loader.num_rows)
+        with tables_in_memory(config, pipeline.features):
+            self._parts = build_parts(model, pipeline, runtime)
         self._start_from(spec.fine_tune_checkpoint or config.train_config.fine_tune_checkpoint)
         torch.manual_seed(derived_seed(spec.seed, "train"))  # dropout masks, whatever the initialisation drew
 

@@ -13,18 +13,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from tzrec_build.errors import ConfigError
+
 
 @dataclass(frozen=True, slots=True)
 class ComputeSpec:
     """Where and how a process computes.
 
     Args:
-        threads: of torch.
+        threads: of torch, 1 or more.
         device: auto, cpu or cuda.
     """
 
     threads: int = 1
     device: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Check the flag."""
+        if self.threads < 1:
+            raise ConfigError(f"--threads: must be at least 1, got {self.threads}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +44,7 @@ class TrainSpec:
         eval_input_path: table evaluated after every save; the config's own when empty, none when both are.
         model_dir: folder to fill; must hold no checkpoint yet.
         compute: threads and device.
-        seed: of weights, shuffling and dropout.
+        seed: of weights, shuffling and dropout, in [0, 2^63).
         fine_tune_checkpoint: checkpoint or model directory to start from; the config's own when empty.
     """
 
@@ -48,6 +55,11 @@ class TrainSpec:
     compute: ComputeSpec
     seed: int = 7
     fine_tune_checkpoint: str = ""
+
+    def __post_init__(self) -> None:
+        """Check the flag."""
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"--seed: must be in [0, 2^63), got {self.seed}")
 
 
 @dataclass(frozen=True, slots=True)
