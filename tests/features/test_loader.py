@@ -52,7 +52,9 @@ def test_batches_and_remainder(parquet: str) -> None:
     assert made.num_rows == 10
     assert column(list(made), "u") == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     assert [batch.labels["y"].tolist() for batch in made] == [[0, 1, 0, 1], [0, 1, 0, 1], [0, 1]]
-    assert column(list(loader(parquet, DATA + " drop_remainder: true")), "u") == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    dropping = DATA + " drop_remainder: true"
+    assert column(list(loader(parquet, dropping)), "u") == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert column(list(loader(parquet, dropping, mode="eval")), "u")[2] == [8, 9]
 
 
 def test_predict_has_every_row_no_labels_and_the_reserves(parquet: str) -> None:
@@ -184,6 +186,10 @@ def test_negative_sampling(tmp_path: Path, parquet: str) -> None:
     assert [next(left).size, next(right).size] == [4, 4]
     assert column([*left], "i", "__NEG__") == column([*right], "i", "__NEG__")
     assert len(column(list(loader(parquet, DATA + sampler, mode="eval")), "i", "__NEG__")[0]) == 4 + 3
+    evaluated = [
+        column(list(loader(parquet, DATA + sampler, mode="eval", seed=seed)), "i", "__NEG__") for seed in (3, 4)
+    ]
+    assert evaluated[0] == evaluated[1]
     predicted = next(iter(loader(parquet, DATA + sampler, mode="predict")))
     assert len(predicted.sparse["__NEG__"]["i"].values()) == 4
 

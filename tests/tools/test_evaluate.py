@@ -9,7 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.tiny_pipeline import config_text, write_pipeline
+from tests.tiny_pipeline import DSSM, config_text, write_pipeline
+from tzrec_build.config.load import canonical_text, parse_pipeline_config
+from tzrec_build.config.projection import project
 from tzrec_build.tools.evaluate import main
 from tzrec_build.tools.pick_checkpoint import main as pick_checkpoint
 from tzrec_build.tools.train import main as train
@@ -36,6 +38,24 @@ def test_it_gives_what_training_wrote_for_the_same_checkpoint(trained, tmp_path)
     line = (trained / "model" / "train_eval_result_v2.txt").read_text().splitlines()[-1]
     assert json.loads((tmp_path / "r.txt").read_text()) == pytest.approx(json.loads(line), abs=1e-6)
     assert list(json.loads(line)) == ["global_step", "auc", "binary_cross_entropy"]
+
+
+@pytest.mark.parametrize("case", ["sampled negatives", "drop_remainder"])
+def test_training_and_the_tool_evaluate_the_same_rows_and_negatives(tmp_path, case):
+    items = "id:int64\tweight:float\tattrs:string\n" + "".join(f"{i}\t1\t{i}:0.5\n" for i in range(40))
+    (tmp_path / "items.txt").write_text(items)
+    sampler = (
+        f'negative_sampler {{ input_path: "{tmp_path}/items.txt" num_sample: 8 attr_fields: ["item", "price"] '
+        'item_id_field: "item" }'
+    )
+    sampled = config_text(DSSM.replace("in_batch_negative: true", ""), data=sampler)
+    text = sampled if case == "sampled negatives" else config_text(data="drop_remainder: true")
+    assert train([*write_pipeline(tmp_path, text), "--model_dir", str(tmp_path / "model"), "--seed", "5"]) == 0
+    flags = _flags(tmp_path, tmp_path / "r.txt", "--model_dir", str(tmp_path / "model"))
+    (tmp_path / "pipeline.config").write_text(canonical_text(project(parse_pipeline_config(text, "x.config"), "eval")))
+    assert main(flags) == 0
+    line = (tmp_path / "model" / "train_eval_result_v2.txt").read_text().splitlines()[-1]
+    assert json.loads((tmp_path / "r.txt").read_text()) == pytest.approx(json.loads(line), abs=1e-6)
 
 
 def test_the_picked_checkpoint_is_used(trained, tmp_path):

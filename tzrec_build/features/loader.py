@@ -26,6 +26,7 @@ MODES = ("train", "eval", "predict")
 ALL_COLUMNS = "ALL_COLUMNS"
 ALL_EFFECTIVE_COLUMNS = "ALL_EFFECTIVE_COLUMNS"
 _DEPTH = 4
+_EVAL_SEED = 0
 # fields that would change the batches and are not built yet
 _NOT_BUILT = (
     "sample_mask_prob",
@@ -42,7 +43,7 @@ class LoaderOptions:
 
     Attributes:
         mode: ``train`` (labels, weights, shuffling), ``eval`` (labels, weights) or ``predict`` (features and reserves only).
-        seed: of shuffling and sampling.
+        seed: of shuffling and sampling in training; an evaluation draws the same negatives whoever runs it.
         reserved_columns: columns to hand through; ``ALL_COLUMNS`` takes the whole table, ``ALL_EFFECTIVE_COLUMNS`` what is read anyway.
         rank: which of `world_size` readers.
     """
@@ -112,7 +113,8 @@ class BatchLoader:
         return prefetched(lambda: self._batches(epoch), _DEPTH)
 
     def _batches(self, epoch: int) -> Iterator[Batch]:
-        rng = np.random.default_rng([self._options.seed, epoch, self._options.rank])
+        seed = self._options.seed if self._options.mode == "train" else _EVAL_SEED
+        rng = np.random.default_rng([seed, epoch, self._options.rank])
         for item in self._reader.slices(epoch):
             columns: Mapping[str, pa.Array] = item.columns
             try:
@@ -147,8 +149,8 @@ def _reader_options(config: data_pb2.DataConfig, input_path: str, options: Loade
         raise ConfigError(f"data_config.batch_size: must be at least 1, got {batch_size}")
     base = ReaderOptions(
         batch_size=batch_size,
-        # predictions must cover every row
-        drop_remainder=config.drop_remainder and options.mode != "predict",
+        # evaluations and predictions cover every row
+        drop_remainder=config.drop_remainder and training,
         shuffle=config.shuffle and training,
         shuffle_buffer_size=max(1, config.shuffle_buffer_size),
         seed=options.seed,
