@@ -194,18 +194,17 @@ def test_damaged_entry_is_replaced(cache: ActionCache, tmp_path: Path) -> None:
     assert cache.lookup(KEY) == manifest
 
 
-def test_full_disk_is_a_warning_and_the_manifest_is_returned(
+def test_full_disk_is_a_warning_and_nothing_is_hashed_again(
     cache: ActionCache, tmp_path: Path, warnings: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = make_tree(tmp_path / "made", {"a": b"1"})
-    expected = ActionCache(tmp_path / "roomy").publish(KEY, made, ["a"], {})
 
     def refuse(_fd: int, _data: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(cas, "_clone", lambda _reader, _writer: False)
     monkeypatch.setattr(cas.os, "write", refuse)
-    assert cache.publish(KEY, made, ["a"], {}) == expected
+    assert cache.publish(KEY, made, ["a"], {}) is None
     assert warnings == [
         f"action cache: outputs of {KEY} are not kept, [Errno 28] No space left on device; the build goes on"
     ]
@@ -265,12 +264,32 @@ def test_output_that_is_missing_or_a_folder_is_an_error(cache: ActionCache, tmp_
     made = make_tree(tmp_path / "made", {"d/a": b"1"})
     with pytest.raises(BuildError) as caught:
         cache.publish(KEY, made, ["b"], {})
-    assert str(caught.value) == f"{made}/b: an output must be a regular file, got nothing"
+    assert (
+        str(caught.value)
+        == f"{made}/b: an output must be a regular file, got nothing; write the data itself into a file"
+    )
     with pytest.raises(BuildError, match="an output must be a regular file, got a folder"):
         cache.publish(KEY, made, ["d"], {})
     with pytest.raises(BuildError, match="output path: must be relative"):
         cache.publish(KEY, made, ["../made/d/a"], {})
     assert cache.lookup(KEY) is None
+
+
+def test_output_that_is_a_pipe_is_an_error_and_not_waited_for(cache: ActionCache, tmp_path: Path) -> None:
+    os.mkfifo(make_tree(tmp_path / "made", {"a": b"1"}) / "pipe")
+    with pytest.raises(BuildError, match="an output must be a regular file, got a pipe, socket or device; write"):
+        cache.publish(KEY, tmp_path / "made", ["a", "pipe"], {})
+    assert cache.lookup(KEY) is None
+
+
+def test_output_that_cannot_be_read_is_an_error(
+    cache: ActionCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make_tree(tmp_path / "made", {"a": b"1"})
+    (made / "a").chmod(0o200)
+    monkeypatch.setattr(os, "access", lambda _path, _mode: False)  # root may read anything
+    with pytest.raises(BuildError, match="a: an output must be readable, got mode 200"):
+        cache.publish(KEY, made, ["a"], {})
 
 
 @pytest.mark.parametrize("name", ["link", "folder/secret"])

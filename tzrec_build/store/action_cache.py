@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from tzrec_build.errors import BuildError, ConfigError, CorruptError
 from tzrec_build.logs import logger
-from tzrec_build.store.cas import Blob, ObjectStore, hash_file, is_executable
+from tzrec_build.store.cas import Blob, ObjectStore, is_executable
 from tzrec_build.store.manifest import Manifest, Output, check_paths, key_digits, manifest_bytes, parse_manifest
 
 Item = TypeVar("Item")
@@ -107,7 +107,9 @@ class ActionCache:
             _empty(folder)
             raise
 
-    def publish(self, key: str, folder: Path, files: Sequence[str], provenance: Mapping[str, object]) -> Manifest:
+    def publish(
+        self, key: str, folder: Path, files: Sequence[str], provenance: Mapping[str, object]
+    ) -> Manifest | None:
         """Keep the outputs of an action that just ran: objects first, then the entry, so that a kill costs nothing.
 
         A disk that is full or refuses is a warning. When the key already has other bits, those stay: the difference is
@@ -120,7 +122,7 @@ class ActionCache:
             provenance: JSON-able facts that are not in the key.
 
         Returns:
-            The manifest of what lies in `folder`, kept or not.
+            The manifest of what lies in `folder`; None when the disk refused and nothing was kept.
 
         Raises:
             BuildError: an output cannot be read, or is not a regular file inside the folder.
@@ -135,13 +137,20 @@ class ActionCache:
             _check_output(folder, name)
         try:
             self._objects.remove_stale_temps(time.time())
-            outputs = _for_each(lambda name: _output(folder, name, self._objects), names)
+            outputs = _for_each(lambda name: self._keep(folder, name), names)
             manifest = Manifest(key, tuple(outputs), provenance)
             self._record(manifest)
         except OSError as err:
             self._warn(key, f"action cache: outputs of {key} are not kept, {err}; the build goes on")
-            return Manifest(key, tuple(_output(folder, name, None) for name in names), provenance)
+            return None
         return manifest
+
+    def _keep(self, folder: Path, name: str) -> Output:
+        """Keep the bytes of one output and describe it."""
+        path = folder / name
+        mode = 0o755 if is_executable(path) else 0o644
+        blob = self._objects.put(path)
+        return Output(name, blob.sha256, blob.size, mode)
 
     def _restore_one(self, output: Output, folder: Path) -> None:
         target = folder / output.path
@@ -227,21 +236,16 @@ def _check_output(folder: Path, name: str) -> None:
             )
     if not path.is_file():
         raise BuildError(
-            f"{folder / name}: an output must be a regular file, got {'a folder' if path.is_dir() else 'nothing'}"
+            f"{folder / name}: an output must be a regular file, got {_kind(path)}; write the data itself into a file"
         )
+    if not os.access(path, os.R_OK):
+        raise BuildError(f"{path}: an output must be readable, got mode {path.stat().st_mode & 0o777:o}")
 
 
-def _output(folder: Path, name: str, objects: ObjectStore | None) -> Output:
-    """Describe one output, keeping its bytes when there is a store to keep them in."""
-    path = folder / name
-    try:
-        mode = 0o755 if is_executable(path) else 0o644
-        blob = objects.put(path) if objects is not None else hash_file(path)
-    except OSError as err:
-        if objects is not None:
-            raise
-        raise BuildError(f"{path}: output must be readable, got {err.strerror}") from err
-    return Output(name, blob.sha256, blob.size, mode)
+def _kind(path: Path) -> str:
+    if path.is_dir():
+        return "a folder"
+    return "a pipe, socket or device" if path.exists() else "nothing"
 
 
 def _empty(folder: Path) -> None:

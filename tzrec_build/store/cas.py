@@ -147,15 +147,6 @@ def copy_hashed(reader: int, writer: int) -> Blob:
     return _pump(reader, writer)
 
 
-def hash_file(path: Path) -> Blob:
-    """Name the content of a file without keeping it."""
-    reader = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return _pump(reader, -1)
-    finally:
-        os.close(reader)
-
-
 def is_executable(path: Path) -> bool:
     """Say whether the owner of a file may execute it."""
     return bool(path.stat().st_mode & stat.S_IXUSR)
