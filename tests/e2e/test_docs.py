@@ -61,10 +61,12 @@ def shell(tmp_path_factory):
     project = Project(folder / "project", str(folder / "cache"))
     write_project(project)
     shell = Shell(project, folder / "bin")
-    done = shell.run("doit", project.root)
-    assert done.code == 0, done.out
-    yield shell
-    shell.close()
+    try:
+        done = shell.run("doit", project.root)
+        assert done.code == 0, done.out
+        yield shell
+    finally:
+        shell.close()
 
 
 def shown(command: Command, out: str) -> list[str]:
