@@ -136,7 +136,13 @@ def test_a_training_is_evaluated_on_the_way_only_to_pick_the_best(tmp_path):
     facts = {**FACTS, "train_input_path": "a.parquet", "eval_input_path": "e.parquet", "paths": []}
     text = '[config]\npath = "x.config"\n[pick]\nby = "best"\nmetric = "auc"\n'
     found = specs(tmp_path, {"short": text}, facts)
-    assert {entry.name: entry.paths for entry in found["train:short"].inputs}["eval_input_path"] == ("e.parquet",)
+    train = found["train:short"]
+    assert {entry.name: entry.paths for entry in train.inputs}["eval_input_path"] == ("e.parquet",)
+    command = shown_command(train)
+    assert "--keep_best auc" in command
+    assert "--smaller_is_better" not in command
+    smaller = specs(tmp_path, {"short": text + "smaller_is_better = true\n"}, facts)["train:short"]
+    assert "--smaller_is_better" in shown_command(smaller)
 
 
 def test_the_checkpoint_of_another_pipeline_is_what_its_training_ended_with(tmp_path):

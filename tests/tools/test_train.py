@@ -17,6 +17,7 @@ import pytest
 from tests.tiny_pipeline import DSSM, config_text, write_pipeline, write_rows
 from tzrec_build.config.load import load_pipeline_config
 from tzrec_build.tools.train import main
+from tzrec_build.training.best import BestRule
 from tzrec_build.training.checkpoint_dir import list_checkpoints, load_eval_results
 from tzrec_build.training.checkpoint_reader import load_entries, read_tensors
 
@@ -111,6 +112,51 @@ def test_the_best_checkpoint_is_kept_for_a_best_export(tmp_path):
     results = load_eval_results(model)
     best = max(results, key=lambda step: (results[step]["auc"], -step))
     assert [one.step for one in list_checkpoints(model)] == sorted({best, 29})
+
+
+KEEP_ONE = config_text(train="num_steps: 30 save_checkpoints_steps: 1 keep_checkpoint_max: 1")
+
+
+@pytest.mark.parametrize(
+    ("flags", "name", "sign"),
+    [
+        (("--keep_best", "auc"), "auc", -1),
+        (("--keep_best", "binary_cross_entropy", "--smaller_is_better"), "binary_cross_entropy", 1),
+    ],
+)
+def test_the_best_checkpoint_by_the_flag_is_kept_whatever_the_config_says(tmp_path, flags, name, sign):
+    text = KEEP_ONE + 'export_config { exporter_type: "best" best_exporter_metric: "nothing" }'
+    model = _train(tmp_path, text.replace("lr: 0.1", "lr: 3.0"), *flags)
+    results = load_eval_results(model)
+    best = min(results, key=lambda step: (sign * results[step][name], step))
+    assert [one.step for one in list_checkpoints(model)] == sorted({best, 29})
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "message"),
+    [
+        (KEEP_ONE, ("--keep_best", "aux"), "--keep_best: 'aux' is not evaluated; did you mean 'auc'?"),
+        (
+            KEEP_ONE + 'export_config { exporter_type: "best" best_exporter_metric: "aux" }',
+            (),
+            "export_config.best_exporter_metric: 'aux' is not evaluated; did you mean 'auc'?",
+        ),
+        (
+            KEEP_ONE,
+            ("--keep_best", "auc", "--eval_input_path", ""),
+            "--keep_best: compares evaluations, so --eval_input_path must be given; add it",
+        ),
+    ],
+)
+def test_a_metric_to_keep_by_that_is_not_evaluated_is_refused_before_training(tmp_path, capsys, text, flags, message):
+    given = write_pipeline(tmp_path, text)
+    assert message in _refused(capsys, [*given, "--model_dir", str(tmp_path / "m"), *flags])
+    assert not list((tmp_path / "m").glob("*"))
+
+
+def test_a_metric_that_is_no_number_anywhere_protects_nothing(tmp_path):
+    (tmp_path / "train_eval_result_v2.txt").write_text('{"global_step": 3, "auc": NaN}\n')
+    assert BestRule("auc", larger_is_better=True, where="--keep_best").best_so_far(tmp_path) is None
 
 
 def test_a_match_model_trains_and_reports_recall(tmp_path):

@@ -1,4 +1,7 @@
-"""The table of rules: one `Rule` per artifact, with the tool that makes it, what the tool reads and its flags."""
+"""The table of rules: one `Rule` per artifact, with the tool that makes it, what the tool reads and its flags.
+
+The file is long because it is one table: every artifact that can be built is one entry.
+"""
 
 from __future__ import annotations
 
@@ -166,7 +169,14 @@ RULES: tuple[Rule, ...] = (
         )
         # Evaluated while it trains only where [pick] compares checkpoints: else another evaluation table would train again.
         for evaluated, when in (
-            ((("--eval_input_path", Given("data.eval")),), _trains_to_compare),
+            (
+                (
+                    ("--eval_input_path", Given("data.eval")),
+                    ("--keep_best", Param("pick.metric")),
+                    ("--smaller_is_better", Param("pick.smaller_is_better")),
+                ),
+                _trains_to_compare,
+            ),
             ((), _trains_to_the_end),
         )
     ),

@@ -100,6 +100,14 @@ class BaseModel(nn.Module):
         """Label field -> what it may hold; fields that no loss reads are absent."""
         return {}
 
+    def loss_names(self) -> tuple[str, ...]:
+        """Names of the losses, without the penalties of variational dropout."""
+        raise NotImplementedError
+
+    def result_names(self) -> set[str]:
+        """Names in the result of an evaluation."""
+        return {spec.name for spec in self.metric_specs} | set(self.loss_names())
+
     def metric_label(self, spec: MetricSpec, predictions: Tensors, batch: Batch) -> torch.Tensor:  # noqa: ARG002
         """Target [B] of one metric."""
         return batch.labels[spec.label]
@@ -187,6 +195,10 @@ class RankModel(InputStage, BaseModel):
         for head, task_logits in zip(self.heads, logits, strict=True):
             found.update(head.outputs(task_logits))
         return found
+
+    def loss_names(self) -> tuple[str, ...]:
+        """Losses of all tasks; see `BaseModel.loss_names`."""
+        return tuple(name for head in self.heads for name in head.loss_names())
 
     def label_ranges(self) -> dict[str, LabelRange]:
         """What the losses of all tasks allow; see `BaseModel.label_ranges`."""

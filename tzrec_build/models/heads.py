@@ -169,6 +169,10 @@ class TaskHead:
             found[f"probs1{self.suffix}"] = found[f"probs{self.suffix}"][:, 1]
         return found
 
+    def loss_names(self) -> tuple[str, ...]:
+        """Keys of `loss`."""
+        return tuple(f"{loss_kind(config, self.where)}{self.suffix}" for config in self.losses)
+
     def label_range(self) -> LabelRange:
         """What the label may hold so that every loss is defined."""
         kinds = [loss_kind(config, self.where) for config in self.losses]

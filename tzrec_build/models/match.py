@@ -134,6 +134,10 @@ class MatchModel(BaseModel):
             **self.item_tower.dropout_losses(num_items),
         }
 
+    def loss_names(self) -> tuple[str, ...]:
+        """The one loss; see `BaseModel.loss_names`."""
+        return ("softmax_cross_entropy",)
+
     def metric_label(self, spec: MetricSpec, predictions: Tensors, batch: Batch) -> torch.Tensor:  # noqa: ARG002
         """Column of each row's own item."""
         return self.targets(predictions["similarity"])

@@ -24,6 +24,8 @@ def _run(args: argparse.Namespace) -> None:
         compute=ComputeSpec(args.threads, args.device),
         seed=args.seed,
         fine_tune_checkpoint=args.fine_tune_checkpoint,
+        keep_best=args.keep_best,
+        smaller_is_better=args.smaller_is_better,
     )
     with heavy_imports():
         from tzrec_build.training.session import train
@@ -44,6 +46,13 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--model_dir", required=True, help="folder to fill; must hold no checkpoint yet")
     parser.add_argument("--seed", type=int, default=7, help="of weights, shuffling and dropout")
     parser.add_argument("--fine_tune_checkpoint", default="", help="checkpoint or model directory to start from")
+    parser.add_argument(
+        "--keep_best",
+        default="",
+        metavar="METRIC",
+        help="the checkpoint that is best by this metric outlives keep_checkpoint_max",
+    )
+    parser.add_argument("--smaller_is_better", action="store_true", help="--keep_best keeps the smallest value")
     add_compute_flags(parser)
     return run_tool(parser, _run, argv)
 

@@ -18,6 +18,7 @@ from tzrec_build.files import write_json, write_text
 from tzrec_build.logs import logger
 from tzrec_build.models.base import BaseModel
 from tzrec_build.protos.tzrec import data_pb2
+from tzrec_build.training.best import best_rule
 from tzrec_build.training.checkpoint import (
     CheckpointState,
     drop_old_checkpoints,
@@ -28,11 +29,9 @@ from tzrec_build.training.checkpoint import (
 )
 from tzrec_build.training.checkpoint_dir import (
     EVAL_RESULT_FILE,
-    best_step,
     checkpoint_name,
     find_checkpoint,
     list_checkpoints,
-    load_eval_results,
 )
 from tzrec_build.training.checkpoint_reader import load_entries, read_tensors
 from tzrec_build.training.distributed import Runtime, pick_device, plan_json, process_group, shard_model
@@ -158,6 +157,9 @@ class _Session:
         self._eval_loader = self._loader(eval_path, "eval") if eval_path else None
         model = build_model(pipeline, spec.seed)
         self._model = model
+        self._best = best_rule(spec, config, evaluates=self._eval_loader is not None)
+        if self._best is not None:
+            self._best.check(model.result_names())
         for loader in (self._train_loader, self._eval_loader):
             if loader is not None:
                 loader.expect_labels(model.label_ranges())
@@ -204,17 +206,9 @@ class _Session:
         logger.info("evaluated %s: %s", checkpoint_name(step), "  ".join(f"{k} {v:.6f}" for k, v in values.items()))
 
     def _drop_old(self) -> None:
-        config, model_dir = self._pipeline.config, self._spec.model_dir
-        export = config.export_config
-        protected = None
-        if config.train_config.keep_checkpoint_max and export.exporter_type == "best" and self._eval_loader is not None:
-            step = best_step(
-                load_eval_results(model_dir),
-                export.best_exporter_metric,
-                larger_is_better=export.metric_larger_is_better,
-            )
-            protected = model_dir / checkpoint_name(step)
-        drop_old_checkpoints(model_dir, config.train_config.keep_checkpoint_max, protected)
+        keep, model_dir = self._pipeline.config.train_config.keep_checkpoint_max, self._spec.model_dir
+        protected = self._best.best_so_far(model_dir) if self._best is not None and keep else None
+        drop_old_checkpoints(model_dir, keep, protected)
 
 
 def build_parts(model: BaseModel, pipeline: Pipeline, runtime: Runtime) -> Parts:

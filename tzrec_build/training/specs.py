@@ -46,6 +46,8 @@ class TrainSpec:
         compute: threads and device.
         seed: of weights, shuffling and dropout, in [0, 2^63).
         fine_tune_checkpoint: checkpoint or model directory to start from; the config's own when empty.
+        keep_best: metric whose best checkpoint outlives keep_checkpoint_max; the exporter's of the config when empty.
+        smaller_is_better: direction of that metric.
     """
 
     config_path: str
@@ -55,6 +57,8 @@ class TrainSpec:
     compute: ComputeSpec
     seed: int = 7
     fine_tune_checkpoint: str = ""
+    keep_best: str = ""
+    smaller_is_better: bool = False
 
     def __post_init__(self) -> None:
         """Check the flag."""
