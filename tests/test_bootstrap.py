@@ -217,6 +217,37 @@ def test_generated_code_that_is_gone_or_edited_is_made_again(root: Path, text: s
     assert made.read_text() == "message A {}\n"
 
 
+def test_generated_code_that_was_made_again_alike_is_looked_at_once(root: Path) -> None:
+    """The task `protos` of the first build puts a folder of its own, with the same bytes, in the place of the set-up's."""
+    ensured(root)
+    made, again = root / "tzrec_build" / "protos", root / "again"
+    shutil.copytree(made, again, copy_function=shutil.copyfile)
+    for path in again.rglob("*.py"):
+        os.utime(path, (1, 1))
+    (again / "records").mkdir()
+    (again / "records" / "log").write_text("compiled protos: 1 files changed\n")
+    shutil.rmtree(made)
+    again.rename(made)
+    assert not bootstrap.is_current(str(root), {})
+    runner = ensured(root)
+    assert (runner.made, runner.told) == ([], "")
+
+
+@pytest.mark.parametrize("generated", [[], ["tzrec_build/protos/a_pb2.py"], {}, {"tzrec_build/protos/a_pb2.py": "x"}])
+def test_record_that_does_not_know_the_generated_bytes_compiles_once(root: Path, generated: object) -> None:
+    ensured(root)
+    stamp = stamp_of(root) | {"generated": generated, "complete": False}
+    (root / ".venv" / "setup.json").write_text(json.dumps(stamp))
+    assert ensured(root).made == ["protos"]
+
+
+def test_generated_code_without_a_source_is_compiled_away(root: Path) -> None:
+    ensured(root)
+    (root / "tzrec_build" / "protos" / "old_pb2.py").write_text("")
+    (root / "protos" / "a.proto").touch()
+    assert ensured(root).made == ["protos"]
+
+
 def test_touched_files_cost_a_look_and_nothing_more(root: Path) -> None:
     ensured(root)
     for path in ("pyproject.toml", "protos/a.proto", "tzrec_build/bootstrap.py"):

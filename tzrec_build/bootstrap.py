@@ -6,7 +6,7 @@ makes or repairs lives in environment/, which is imported only when something ha
 ``.venv/setup.json``, written last, says what the environment was made from::
 
     {"format": 1, "root": .., "python": [version, prefix], "device": "cpu", "evidence": [..], "steps": {step: digest},
-     "entries": [names in site-packages], "stats": {path: [mtime_ns, size]}, "generated": [paths], "complete": true}
+     "entries": [names in site-packages], "stats": {path: [mtime_ns, size]}, "generated": {path: digest}, "complete": true}
 """
 
 from __future__ import annotations

@@ -81,10 +81,9 @@ def ensure_environment(root: str, env: Mapping[str, str], runner: Runner | None 
         todo = [step for step in STEPS if step in lost or stamp["steps"].get(step) != site.digests[step]]
         if todo:
             _run_steps(site, todo, stamp, reason, runner)
-        generated = _generated(root)
         packages_dir = os.path.relpath(site.packages_dir, root)
-        made = _stats(root, [".venv/bin/python", ".venv/pyvenv.cfg", packages_dir, *generated])
-        whole = {"stats": inputs | made, "generated": generated, "complete": True}
+        made = _stats(root, [".venv/bin/python", ".venv/pyvenv.cfg", packages_dir, *_generated(root)])
+        whole = {"stats": inputs | made, "generated": _contents(root), "complete": True}
         _write_stamp(site, stamp | {"entries": _entries(site)} | whole)
 
 
@@ -278,13 +277,11 @@ def _remove(path: str) -> None:
 def _new_stamp(site: Site, evidence: Sequence[object], old: Mapping[str, Any]) -> dict[str, Any]:
     """Begin a stamp (form in bootstrap.py) with what still holds of the old one; nothing when that is empty."""
     identity = {"format": bootstrap.FORMAT, "root": site.root, "python": bootstrap.this_python(), "device": site.device}
-    generated = list(old.get("generated", []))
-    stats = {path: old["stats"].get(path) for path in generated}
     held = {
         "steps": dict(old.get("steps", {})),
         "entries": old.get("entries", []),
-        "generated": generated,
-        "stats": stats,
+        "generated": old.get("generated", {}),
+        "stats": {},
     }
     return identity | {"evidence": evidence, "complete": False} | held
 
@@ -299,9 +296,12 @@ def _write_stamp(site: Site, stamp: Mapping[str, Any]) -> None:
 
 
 def _lost_steps(site: Site, stamp: Mapping[str, Any]) -> set[str]:
-    """Name the steps whose work is gone or edited although nothing asks for a new one."""
-    stats = _stats(site.root, stamp["generated"])
-    generated = bool(stats) and stats == stamp["stats"]
+    """Name the steps whose work is gone or edited although nothing asks for a new one.
+
+    Generated code is judged by its bytes: the build's own task `protos` puts equal files in their place.
+    """
+    contents = _contents(site.root)
+    generated = bool(contents) and contents == stamp["generated"]
     project = {name.split("-")[0] for name in _listed(site.packages_dir) if name.startswith(OWN_ENTRIES)} == set(
         OWN_ENTRIES
     )
@@ -334,6 +334,10 @@ def _protos(root: str) -> list[str]:
 
 def _generated(root: str) -> list[str]:
     return sorted(_files(root, "tzrec_build/protos", ("_pb2.py", "_pb2.pyi", "__init__.py")))
+
+
+def _contents(root: str) -> dict[str, str]:
+    return {path: _digest(_read(root, path)) for path in _generated(root)}
 
 
 def _files(root: str, folder: str, endings: tuple[str, ...]) -> Iterator[str]:
