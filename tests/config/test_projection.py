@@ -31,6 +31,7 @@ MODEL = {"select", "train", "eval", "predict", "export"}
         ({"export_config.exporter_type": "best"}, set()),
         ({"data_config.num_workers": 3}, set()),
         ({"data_config.fg_threads": 3}, set()),
+        ({"data_config.dataset_type": "CsvDataset"}, set()),  # the files decide
         ({"data_config.pin_memory": False}, set()),
         ({"train_config.log_step_count_steps": 3}, set()),
         ({"data_config.shuffle": False}, set()),  # its default, spelled out
@@ -86,9 +87,20 @@ def test_training_keeps_every_field_that_differs_from_its_default():
         "train_input_path",
         "eval_input_path",
         "model_dir",
+        "data_config.dataset_type",
         "model_config.feature_groups[0].group_type",  # DEEP is the default
         "model_config.feature_groups[1].group_type",
     }
+
+
+def test_a_required_name_without_effect_stays_present_and_says_nothing():
+    network = "extraction_networks { network_name: %r expert_num_per_task: 2 task_expert_net { hidden_units: 2 } }"
+    task = 'task_towers { tower_name: "t" label_name: "clk" losses { binary_cross_entropy {} } }'
+    one, two = (
+        project(edit_config(CONFIG, {"model_config.ple": "{" + network % name + task + "}"}), "train") for name in "ab"
+    )
+    assert one == two
+    assert project(parse_pipeline_config(canonical_text(one), "x.config"), "train") == one
 
 
 def test_an_unknown_purpose_is_refused():

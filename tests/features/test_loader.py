@@ -11,7 +11,7 @@ from google.protobuf import text_format
 
 from tests.features.making import config
 from tests.peer_cases import peer_case
-from tzrec_build.errors import ConfigError, DataError, NotSupportedError
+from tzrec_build.errors import ConfigError, DataError
 from tzrec_build.features.create import create_features
 from tzrec_build.features.loader import BatchLoader, LoaderOptions
 from tzrec_build.protos.tzrec import pipeline_pb2
@@ -134,14 +134,7 @@ def test_wrong_type_names_the_file(tmp_path: Path) -> None:
     ("data", "error", "message"),
     [
         (DATA.replace('"y"', '"z"'), DataError, "t.parquet: column 'z' is missing; known: i, name, p, u, y"),
-        (DATA + " sample_mask_prob: 0.5", NotSupportedError, "not supported yet: data_config.sample_mask_prob"),
         (DATA.replace("batch_size: 4", "batch_size: 0"), ConfigError, "batch_size: must be at least 1, got 0"),
-        (
-            DATA
-            + ' tdm_sampler { item_input_path: "a" edge_input_path: "a" predict_edge_input_path: "a" item_id_field: "i" }',
-            NotSupportedError,
-            "not supported yet: data_config.tdm_sampler",
-        ),
     ],
 )
 def test_refusals(parquet: str, data: str, error: type[Exception], message: str) -> None:

@@ -148,12 +148,6 @@ def test_a_model_that_is_not_built_yet_says_so():
         create_model(pipeline(f"{ALL} tdm {{}}"), FEATURES)
 
 
-def test_pareto_weights_are_refused():
-    model = f"{ALL} mmoe {{ expert_mlp {{ hidden_units: 2 }} {TASK} }} use_pareto_loss_weight: true"
-    with pytest.raises(NotSupportedError, match=r"not supported yet: use_pareto_loss_weight in model_config"):
-        create_model(pipeline(model), FEATURES)
-
-
 def test_a_group_of_one_entry_and_sequences_get_no_dropout():
     model = (
         f"{_group('one', ['u'])} {ALL} {SEQ} variational_dropout {{}} {LOSS} "

@@ -290,13 +290,6 @@ def test_flags_out_of_range_are_refused(tmp_path, capsys, flag, value, message):
     assert message in _refused(capsys, [*flags, "--model_dir", str(tmp_path / "m"), flag, value])
 
 
-def test_several_processes_are_refused(tmp_path, capsys, monkeypatch):
-    flags = write_pipeline(tmp_path, config_text())
-    monkeypatch.setenv("WORLD_SIZE", "x")
-    message = "WORLD_SIZE: training runs in one process for now, got 'x'; start it without torchrun"
-    assert message in _refused(capsys, [*flags, "--model_dir", str(tmp_path / "m")])
-
-
 NORMALISED = config_text().replace("dropout_ratio: [0.1]", "use_bn: true")
 
 

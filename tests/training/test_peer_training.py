@@ -40,7 +40,6 @@ EVALUATED = (
 def _losses(case, checkpoint, *, optimizer=False):
     """Train a case from one of its checkpoints; returns losses by step, and our checkpoint keys with their shapes."""
     pipeline = load_pipeline(str(case / "pipeline.config"))
-    pipeline.config.train_config.log_step_count_steps = 1
     seed_everything(1, 1)
     record = LossRecord(1)
     with process_group(torch.device("cpu")) as runtime:

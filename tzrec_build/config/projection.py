@@ -51,7 +51,6 @@ _FORMAT = frozenset(
     for field in (
         "batch_size",
         "eval_batch_size",
-        "dataset_type",
         "delimiter",
         "with_header",
         "input_fields",
@@ -111,7 +110,9 @@ def _copy_section(source: Message, target: Message, name: str) -> None:
 def _strip(message: Message, unread: frozenset[str]) -> None:
     for field, value in message.ListFields():
         key = f"{message.DESCRIPTOR.name}.{field.name}"
-        if key in NO_EFFECT or key in unread or (_says_default(field, value) and not _presence_counts(field, key)):
+        if key in NO_EFFECT and field.is_required and not field.has_default_value:
+            setattr(message, field.name, field.default_value)  # must be there to be read again, whatever it says
+        elif key in NO_EFFECT or key in unread or (_says_default(field, value) and not _presence_counts(field, key)):
             message.ClearField(field.name)
 
 

@@ -34,7 +34,7 @@ READ: Mapping[str, str] = {  # message -> the fields that our code acts on
     "EasyRecConfig": "train_input_path eval_input_path model_dir train_config eval_config export_config data_config"
     " feature_configs model_config",
     # data
-    "DataConfig": "batch_size dataset_type fg_encoded fg_encoded_multival_sep label_fields input_fields delimiter with_header"
+    "DataConfig": "batch_size fg_encoded fg_encoded_multival_sep label_fields input_fields delimiter with_header"
     " eval_batch_size drop_remainder sample_weight_fields fg_mode shuffle shuffle_buffer_size input_fields_str"
     " negative_sampler",
     "Field": "input_name input_type",
@@ -64,7 +64,7 @@ READ: Mapping[str, str] = {  # message -> the fields that our code acts on
     "MaskBlock": "reduction_ratio aggregation_dim hidden_dim",
     "Cross": "cross_num",
     "CrossV2": "cross_num low_rank",
-    "ExtractionNetwork": "network_name expert_num_per_task share_num task_expert_net share_expert_net",
+    "ExtractionNetwork": "expert_num_per_task share_num task_expert_net share_expert_net",
     "Tower": "input mlp",
     "DINTower": "input attn_mlp",
     "TaskTower": f"{_TASK} {_TASK_SPACE}",
@@ -124,6 +124,7 @@ _SHOWN = "only shown while training; no result is made from it"
 _SPEED = "changes the speed of one process, not its numbers"
 
 NO_EFFECT: Mapping[str, str] = {  # field -> why it cannot change a result here
+    "DataConfig.dataset_type": "the files decide how they are read; kinds of data that are no files are refused below",
     "DataConfig.num_workers": "one thread reads ahead in a fixed order",
     "DataConfig.pin_memory": _SPEED,
     "DataConfig.fg_threads": "features are computed vectorised in one thread; see fg_encoded for its old second meaning",
@@ -144,6 +145,7 @@ NO_EFFECT: Mapping[str, str] = {  # field -> why it cannot change a result here
     "TaskTower.pareto_min_loss_weight": "only acts with use_pareto_loss_weight, which is refused",
     "BayesTaskTower.pareto_min_loss_weight": "only acts with use_pareto_loss_weight, which is refused",
     "VariationalDropout.embedding_wise_variational_dropout": "TorchEasyRec accepts and ignores it: one probability a feature",
+    "ExtractionNetwork.network_name": "a name; no parameter and no output carries it",
     "TrainConfig.log_step_count_steps": _SHOWN,
     "TrainConfig.use_tensorboard": _SHOWN,
     "TrainConfig.tensorboard_summaries": _SHOWN,
@@ -158,7 +160,7 @@ NO_EFFECT: Mapping[str, str] = {  # field -> why it cannot change a result here
     "EvalConfig.log_step_count_steps": _SHOWN,
 }
 
-REFUSED_VALUES: Mapping[str, frozenset[str]] = {  # field of READ -> values (enum names, text) that are not covered
+REFUSED_VALUES: Mapping[str, frozenset[str]] = {  # field of READ or NO_EFFECT -> values (enum names, text) not covered
     "DataConfig.dataset_type": frozenset({"KafkaDataset", "OdpsDatasetV1"}),
     "FeatureGroupConfig.group_type": frozenset({"JAGGED_SEQUENCE"}),
     "DSSM.similarity": frozenset({"EUCLID"}),
@@ -184,15 +186,17 @@ def _walk(parent: Message, path: str) -> Iterator[Unsupported]:
     for field, value in parent.ListFields():
         at = f"{path}.{field.name}" if path else field.name
         found = SetField(at, parent, field, value)
-        if found.key in NO_EFFECT:
+        if found.key in REFUSED_VALUES:
+            name = _value_name(found)
+            if name in REFUSED_VALUES[found.key]:
+                yield Unsupported(at, f"{at} = {name}")
+        elif found.key in NO_EFFECT:
             continue
-        if found.key not in _READ_FIELDS:
+        elif found.key not in _READ_FIELDS:
             if not _is_default(found):
                 yield Unsupported(at, at)
         elif is_own_message(field):
             yield from (hit for child_at, child in messages_in(field, value, at) for hit in _walk(child, child_at))
-        elif (name := _value_name(found)) in REFUSED_VALUES.get(found.key, frozenset()):
-            yield Unsupported(at, f"{at} = {name}")
 
 
 def _is_default(found: SetField) -> bool:

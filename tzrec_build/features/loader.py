@@ -16,7 +16,7 @@ from tzrec_build.data.readers import TableReader, open_table
 from tzrec_build.data.row_errors import ColumnError
 from tzrec_build.data.sampler import NegativeSampler, load_item_table
 from tzrec_build.data.slices import TableSlice
-from tzrec_build.errors import ConfigError, DataError, NotSupportedError, suggestion
+from tzrec_build.errors import ConfigError, DataError, suggestion
 from tzrec_build.features.batching import BatchBuilder
 from tzrec_build.features.feature import Feature
 from tzrec_build.features.prefetch import prefetched
@@ -27,14 +27,6 @@ ALL_COLUMNS = "ALL_COLUMNS"
 ALL_EFFECTIVE_COLUMNS = "ALL_EFFECTIVE_COLUMNS"
 _DEPTH = 4
 _EVAL_SEED = 0
-# fields that would change the batches and are not built yet
-_NOT_BUILT = (
-    "sample_mask_prob",
-    "negative_sample_mask_prob",
-    "force_base_data_group",
-    "sample_cost_field",
-    "batch_cost_size",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +51,13 @@ class BatchLoader:
     """Iterable of the batches of a table; every iteration starts anew.
 
     Args:
-        cfg: the pipeline config; `data_config` is read.
+        cfg: the pipeline config, supported as `config.support` says; `data_config` is read.
         features: `create_features(cfg)`.
         input_path: comma separated files, globs, folders.
         options: see `LoaderOptions`.
     Raises:
         DataError: the table is missing, damaged, empty or lacks a column.
-        ConfigError: `data_config` is wrong or asks for a part that is not built yet.
+        ConfigError: `data_config` is wrong.
     """
 
     def __init__(
@@ -79,7 +71,6 @@ class BatchLoader:
         if self._options.mode not in MODES:
             raise RuntimeError(f"bug: loader mode {self._options.mode!r}")
         config = cfg.data_config
-        _check_supported(config)
         supervised = self._options.mode != "predict"
         labels = tuple(config.label_fields) if supervised else ()
         weights = tuple(config.sample_weight_fields) if supervised else ()
@@ -129,15 +120,6 @@ def _placed(err: ColumnError, item: TableSlice) -> DataError:
     """Name file and row in it instead of the row of the batch."""
     file, file_row = item.locate(err.row or 0)
     return err.at(file, None if err.row is None else file_row)
-
-
-def _check_supported(config: data_pb2.DataConfig) -> None:
-    for field in _NOT_BUILT:
-        if config.HasField(field) and getattr(config, field):
-            raise NotSupportedError(f"data_config.{field}", "data_config")
-    sampler = config.WhichOneof("sampler")
-    if sampler not in (None, "negative_sampler"):
-        raise NotSupportedError(f"data_config.{sampler}", "data_config")
 
 
 def _reader_options(config: data_pb2.DataConfig, input_path: str, options: LoaderOptions) -> ReaderOptions:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from tzrec_build.data.batch import Batch
-from tzrec_build.errors import ConfigError, NotSupportedError
+from tzrec_build.errors import ConfigError
 from tzrec_build.models.base import ModelContext, RankModel
 from tzrec_build.models.heads import TaskHead, TaskWeights, Tensors
 from tzrec_build.modules.mlp import MLPSpec
@@ -30,8 +30,6 @@ class MultiTaskModel(RankModel):
 
     def __init__(self, context: ModelContext, towers: Sequence[Tower], where: str) -> None:
         super().__init__(context)
-        if context.config.use_pareto_loss_weight:
-            raise NotSupportedError("use_pareto_loss_weight", "model_config")
         self._input_group = context.first_group(where).group_name
         if context.first_group(where).group_type != 0:
             raise ConfigError(

@@ -20,6 +20,7 @@ from tzrec_build.models.base import BaseModel
 from tzrec_build.training.optimizers import DenseOptimizer, RateGroup
 
 Losses = dict[str, torch.Tensor]
+LOG_STEPS = 100  # not log_step_count_steps: a field without effect must not move where a divergence is found
 
 
 class DivergedError(BuildError):
@@ -90,7 +91,7 @@ def read_loop_settings(config: Message) -> LoopSettings:
         num_epochs=epochs,
         save_steps=0 if by_epoch else config.save_checkpoints_steps,
         save_epochs=by_epoch,
-        log_steps=max(config.log_step_count_steps, 1),
+        log_steps=LOG_STEPS,
     )
 
 

@@ -202,7 +202,7 @@ def build_dense_optimizer(config: Message, parameters: Mapping[str, nn.Parameter
         config: DenseOptimizer message.
         parameters: checkpoint name -> trainable parameter.
     Raises:
-        NotSupportedError: the optimizer, or a part of it, is not built yet.
+        NotSupportedError: the optimizer is not built yet.
         ConfigError: no optimizer is set.
     """
     name = config.WhichOneof("optimizer")
@@ -210,9 +210,6 @@ def build_dense_optimizer(config: Message, parameters: Mapping[str, nn.Parameter
         raise ConfigError("train_config.dense_optimizer: no optimizer is set; add e.g. adam_optimizer { lr: 0.001 }")
     if name not in DENSE:
         raise NotSupportedError(f"dense_optimizer.{name} (use one of {', '.join(sorted(DENSE))})", "train_config")
-    for part in ("part_optimizers", "ema"):
-        if any(field_.name == part for field_, _ in config.ListFields()):
-            raise NotSupportedError(f"dense_optimizer.{part}", "train_config")
     message = getattr(config, name)
     kind, arguments = DENSE[name]
     optimizer = None
