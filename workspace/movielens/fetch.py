@@ -52,7 +52,7 @@ def download_wheel(command: Sequence[str], folder: Path) -> Path:
     Raises:
         FetchError: the command failed or left no wheel; the last line of what it said is in the message.
     """
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode or len(wheels) != 1:
         said = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]
@@ -109,6 +109,9 @@ def check_digests(files: Mapping[str, bytes], where: str) -> None:
 def write_files(files: Mapping[str, bytes], folder: Path) -> None:
     """Write all files beside their targets first, then rename them: a reader sees whole files only."""
     folder.mkdir(parents=True, exist_ok=True)
+    for name in files:
+        if (folder / name).is_dir():  # the only reason for one rename to fail after another has not
+            raise FetchError(f"{folder / name}: must be a file or absent, got a folder; nothing was written")
     with tempfile.TemporaryDirectory(prefix=".fetch.", dir=folder) as work:
         for name, data in files.items():
             with (Path(work) / name).open("wb") as out:

@@ -66,12 +66,12 @@ def read_raw(folder: Path) -> Raw:
     inter = _read(folder / "ml-100k.inter", INTER_TYPES)
     user = _read(folder / "ml-100k.user", USER_TYPES)
     item = _read(folder / "ml-100k.item", ITEM_TYPES)
-    time = inter["timestamp"].to_numpy().astype(np.int64)
+    time = _whole(inter, "timestamp", 0, 2**33)
     order = np.argsort(time, kind="stable")
     log = Log(
         _index(inter["user_id"], user["user_id"], "user_id")[order],
         _index(inter["item_id"], item["item_id"], "item_id")[order],
-        inter["rating"].to_numpy().astype(np.int64)[order],
+        _whole(inter, "rating", 1, 5)[order],
         time[order],
     )
     users = user.drop_columns("zip_code").append_column("zip_prefix", pc.utf8_slice_codeunits(user["zip_code"], 0, 1))
@@ -103,11 +103,23 @@ def _read(path: Path, types: dict[str, pa.DataType]) -> pa.Table:
         raise TableError(f"{path}: not a table of {list(types)}: {err}") from err
 
 
+def _whole(inter: pa.Table, name: str, least: int, most: int) -> Ints:
+    """A column as int64; raises TableError unless it has rows, all of them whole numbers from `least` to `most`."""
+    values = inter[name].to_numpy()
+    wrong = values[~((values == np.floor(values)) & (values >= least) & (values <= most))]  # a missing value is NaN
+    if len(wrong) or not len(values):
+        got = wrong[0] if len(wrong) else "no rows"
+        raise TableError(f"ml-100k.inter: {name} must be a whole number from {least} to {most}, got {got}")
+    return values.astype(np.int64)
+
+
 def _index(values: pa.ChunkedArray, known: pa.ChunkedArray, name: str) -> Ints:
     """Position of each id in its table; raises TableError for an id that the table lacks."""
     found = pc.index_in(values, value_set=known.combine_chunks())
     if found.null_count:
         raise TableError(f"ml-100k.inter: {name} {values.filter(pc.is_null(found))[0]} is not in its table")
+    if len(pc.unique(known)) != len(known):
+        raise TableError(f"ml-100k.{name.removesuffix('_id')}: {name} must be given once for each row, got it twice")
     return found.to_numpy().astype(np.int64)
 
 

@@ -148,7 +148,7 @@ def request_table(raw: Raw, features: dict[str, npt.NDArray[np.float32]], rows: 
     liked = rows[log.rating[rows] >= LIKE]
     liked = liked[np.lexsort((liked, log.time[liked], log.user[liked]))]
     user, time = log.user[liked], log.time[liked]
-    first = np.flatnonzero(np.concatenate([[True], (user[1:] != user[:-1]) | (time[1:] != time[:-1])]))
+    first = np.flatnonzero(np.concatenate([[True], (user[1:] != user[:-1]) | (time[1:] != time[:-1])])[: len(liked)])
     end = np.concatenate([first[1:], [len(liked)]])
     item_id = raw.items["item_id"].to_numpy()[log.item]
     request = liked[first]
@@ -193,7 +193,12 @@ def split(log: Log, eval_from: float, eval_to: float) -> tuple[Ints, Ints]:
 def build_tables(raw: Raw, spec: Spec) -> dict[str, pa.Table]:
     """All parquet tables by name; the rows of the training tables are in a random order given by the seed."""
     train, evaluate = split(raw.log, spec.eval_from, spec.eval_to)
-    raw = replace(raw, log=raw.log.head(len(train) + len(evaluate)))
+    if not (len(train) and len(evaluate)):
+        raise TableError(
+            f"--eval_from {spec.eval_from} --eval_to {spec.eval_to}: both parts must hold ratings, no moment is in both,"
+            f" got {len(train)} and {len(evaluate)} of {len(raw.log)}"
+        )
+    raw = replace(raw, log=raw.log.head(int(evaluate[-1]) + 1))
     features = running_features(raw)
     shuffled = np.random.default_rng(spec.seed).permutation(train)
     liked = raw.log.rating >= LIKE
