@@ -47,6 +47,22 @@ def popularity_hit_rate(liked: npt.NDArray[np.int64], truth: pa.ListArray, seen:
     return float((recalled & mask_of(truth, most + 1)[:, ranking]).sum() / len(truth.flatten()))
 
 
+def read_columns(path: str, names: Sequence[str]) -> pa.Table:
+    """Some columns of a table that has rows.
+
+    Raises:
+        ValueError: a column is missing, or there is no row.
+    """
+    found = pq.read_schema(path).names
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise ValueError(f"{path}: column {missing[0]!r} not found, got {found}")
+    table = pq.read_table(path, columns=list(names))
+    if not len(table):
+        raise ValueError(f"{path}: must hold rows, got none")
+    return table
+
+
 def main(argv: Sequence[str]) -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description="Baselines of the retrieval demo.")
@@ -55,9 +71,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--output_path", required=True, type=Path)
     args = parser.parse_args(argv)
     try:
-        train = pq.read_table(args.train_input_path, columns=["item_id"])
-        users = pq.read_table(args.user_gt_input, columns=["gt_items", "seen_items"])
-    except (OSError, pa.ArrowInvalid) as err:
+        train = read_columns(args.train_input_path, ("item_id",))
+        users = read_columns(args.user_gt_input, ("gt_items", "seen_items"))
+    except (OSError, ValueError) as err:  # ArrowInvalid, no parquet file, is a ValueError
         sys.stderr.write(f"match_baselines: {err}; the tables are made by workspace/movielens/tables.py\n")
         return 1
     truth, seen = (users[name].combine_chunks() for name in ("gt_items", "seen_items"))

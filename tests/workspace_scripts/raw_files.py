@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import pytest
 
 ROOT = Path(__file__).parents[2]
 MOVIELENS = ROOT / "workspace" / "movielens"
@@ -42,6 +45,11 @@ def write_raw(folder: Path, rows: int = 400, seed: int = 0) -> Path:
         f"{pair // ITEMS + 1}\t{pair % ITEMS + 1}\t{rating}\t{time}"
         for pair, rating, time in zip(pairs, ratings, times, strict=True)
     ]
+    return write_lines(folder, inter)
+
+
+def write_lines(folder: Path, inter: Iterable[str]) -> Path:
+    """Write the lines of a log, `user<tab>item<tab>rating<tab>time` each, beside the tables of users and items."""
     user = [f"{i + 1}\t{20 + i}\t{'MF'[i % 2]}\tdoctor\tV{i}000" for i in range(USERS)]
     item = [
         f"{i + 1}\tFilm {i}\t{'unkonwn' if i == 3 else 1960 + i}\t{' '.join(GENRES[: 1 + i % 4])}" for i in range(ITEMS)
@@ -55,3 +63,12 @@ def write_raw(folder: Path, rows: int = 400, seed: int = 0) -> Path:
     for kind, lines in (("inter", inter), ("user", user), ("item", item)):
         (folder / f"ml-100k.{kind}").write_text("\n".join([headers[kind], *lines]) + "\n", encoding="utf-8")
     return folder
+
+
+def real_raw() -> Path:
+    """The folder of the real files; skips the test where there is none."""
+    folders = [os.environ.get("MOVIELENS_DIR", ""), str(MOVIELENS / "build" / "fetch")]
+    found = [Path(folder) for folder in folders if folder and (Path(folder) / "ml-100k.inter").is_file()]
+    if not found:
+        pytest.skip("no MovieLens files: set MOVIELENS_DIR or build step:movielens:fetch")
+    return found[0]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workspace_scripts.raw_files import MOVIELENS, load_script
+from tests.workspace_scripts.raw_files import MOVIELENS, load_script, real_raw
 
 fetch = load_script(MOVIELENS / "fetch.py")
 FILES = {name: name.encode() * 10 for name in fetch.DIGESTS}
@@ -139,3 +139,95 @@ def test_the_download_takes_one_wheel_and_names_no_host():
     assert command[1:4] == ["-m", "pip", "download"]
     assert {"--no-deps", "--only-binary", "recbole==1.2.1"} <= set(command)
     assert not any("://" in word or "index" in word for word in command)
+
+
+def test_a_wheel_with_escaping_names_only_is_refused_and_writes_nothing_outside(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "recbole-1.2.1-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        for name, data in FILES.items():
+            wheel.writestr(f"../recbole/dataset_example/ml-100k/{name}", data)
+            wheel.writestr(f"recbole/dataset_example/ml-100k/../../../../{name}", data)
+            wheel.writestr(f"/recbole/dataset_example/ml-100k/{name}", data)
+    serve(monkeypatch, path)
+    assert run(tmp_path / "out" / "deep") == 1
+    assert "ml-100k.inter once, got 0 times" in capsys.readouterr().err
+    assert sorted(entry.name for entry in tmp_path.rglob("*")) == [path.name]
+
+
+def test_a_file_listed_twice_is_refused(tmp_path, monkeypatch, capsys):
+    path = write_wheel(tmp_path / "recbole-1.2.1-py3-none-any.whl", FILES)
+    with zipfile.ZipFile(path, "a") as wheel, pytest.warns(UserWarning, match="Duplicate name"):
+        wheel.writestr("recbole/dataset_example/ml-100k/ml-100k.user", b"other")
+    serve(monkeypatch, path)
+    assert run(tmp_path / "out") == 1
+    assert "ml-100k.user once, got 2 times" in capsys.readouterr().err
+    assert written(tmp_path / "out") == {}
+
+
+def test_a_member_that_is_too_large_is_not_read(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(fetch, "SIZE_LIMIT_BYTES", 100)
+    files = FILES | {"ml-100k.user": b"x" * 1000}
+    serve(monkeypatch, write_wheel(tmp_path / "recbole-1.2.1-py3-none-any.whl", FILES | files))
+    assert run(tmp_path / "out") == 1
+    assert "ml-100k/ml-100k.inter must have at most 100 bytes, got 130" in capsys.readouterr().err
+
+
+def test_an_interrupted_download_leaves_what_was_there(tmp_path, monkeypatch, capsys, source):
+    def interrupted(*_args: object, **_flags: object) -> None:
+        raise KeyboardInterrupt
+
+    assert run(tmp_path / "out", "--from_dir", str(source)) == 0
+    monkeypatch.setattr(fetch.subprocess, "run", interrupted)
+    assert run(tmp_path / "out") == 130
+    assert capsys.readouterr().err == "fetch: interrupted, nothing was written\n"
+    assert written(tmp_path / "out") == FILES
+
+
+@pytest.mark.parametrize("folder", ["out", "new"])
+def test_wrong_files_leave_what_was_there(tmp_path, source, folder):
+    assert run(tmp_path / "out", "--from_dir", str(source)) == 0
+    (source / "ml-100k.item").write_bytes(b"other")
+    assert run(tmp_path / folder, "--from_dir", str(source)) == 1
+    assert written(tmp_path / "out") == FILES
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_download_without_a_wheel_is_a_failure(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(fetch, "download_command", lambda folder: [sys.executable, "-c", "", folder])
+    assert run(tmp_path / "out") == 1
+    assert "download failed, pip exit code 0: nothing was said; try again, or name a folder" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_pip_says_need_not_be_text(tmp_path, monkeypatch, capsys):
+    said = r"import sys; sys.stderr.buffer.write(b'\xff broken'); sys.exit(2)"
+    monkeypatch.setattr(fetch, "download_command", lambda folder: [sys.executable, "-c", said, folder])
+    assert run(tmp_path / "out") == 1
+    assert "pip exit code 2: \ufffd broken; try again" in capsys.readouterr().err
+
+
+def test_a_missing_interpreter_is_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(fetch, "download_command", lambda folder: [str(tmp_path / "no-python"), folder])
+    assert run(tmp_path / "out") == 1
+    said = capsys.readouterr().err
+    assert said.startswith("fetch: ")
+    assert "no-python" in said
+    assert said.count("\n") == 1
+
+
+def test_a_folder_in_the_place_of_a_file_is_refused_before_any_file_is_replaced(tmp_path, source, capsys):
+    (tmp_path / "out" / "ml-100k.item").mkdir(parents=True)
+    assert run(tmp_path / "out", "--from_dir", str(source)) == 1
+    assert "ml-100k.item: must be a file or absent, got a folder; nothing was written" in capsys.readouterr().err
+    assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["ml-100k.item"]
+
+
+@pytest.fixture(scope="module")
+def real_folder() -> Path:
+    return real_raw()
+
+
+def test_the_real_files_have_the_expected_sums(tmp_path, monkeypatch, real_folder):
+    monkeypatch.undo()
+    assert run(tmp_path / "out", "--from_dir", str(real_folder)) == 0
+    assert {name: hashlib.sha256(data).hexdigest() for name, data in written(tmp_path / "out").items()} == fetch.DIGESTS

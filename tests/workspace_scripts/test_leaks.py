@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.workspace_scripts.raw_files import MOVIELENS, ROOT, load_script, write_raw
+from tests.workspace_scripts.raw_files import MOVIELENS, load_script, real_raw, write_raw
 
 tables = load_script(MOVIELENS / "tables.py")
 ratings = load_script(MOVIELENS / "ratings.py")
@@ -108,11 +107,7 @@ def test_the_check_finds_a_feature_that_sees_later_rows(raw, monkeypatch):
 
 
 def test_real_ratings_do_not_leak():
-    folders = [os.environ.get("MOVIELENS_DIR", ""), ROOT / "workspace/movielens/build/fetch"]
-    found = [Path(folder) for folder in folders if folder and (Path(folder) / "ml-100k.inter").is_file()]
-    if not found:
-        pytest.skip("no MovieLens files: set MOVIELENS_DIR or build step:movielens:fetch")
-    raw = ratings.read_raw(found[0])
+    raw = ratings.read_raw(real_raw())
     for time in np.random.default_rng(0).choice(raw.log.time, 3):
         assert_no_leak(raw, time)
 

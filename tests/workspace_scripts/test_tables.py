@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.workspace_scripts.raw_files import MOVIELENS, load_script, write_raw
+from tests.workspace_scripts.raw_files import MOVIELENS, load_script, write_lines, write_raw
 from tzrec_build.data.sampler import load_item_table
 
 tables = load_script(MOVIELENS / "tables.py")
@@ -141,3 +141,44 @@ def test_shares_out_of_order_are_refused(tmp_path, capsys):
     flags = ["--input_dir", str(tmp_path), "--output_dir", str(tmp_path / "out")]
     assert tables.main([*flags, "--eval_from", "0.9", "--eval_to", "0.8"]) == 1
     assert "--eval_from, --eval_to: must be 0 < from < to <= 1, got 0.9, 0.8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("1\t1\t\t880000000", "rating must be a whole number from 1 to 5, got nan"),
+        ("1\t1\t4.5\t880000000", "rating must be a whole number from 1 to 5, got 4.5"),
+        ("1\t1\t6\t880000000", "rating must be a whole number from 1 to 5, got 6.0"),
+        ("1\t1\t5\t", "timestamp must be a whole number from 0 to 8589934592, got nan"),
+        ("1\t1\t5\t-1", "timestamp must be a whole number from 0 to 8589934592, got -1.0"),
+    ],
+)
+def test_impossible_values_are_refused(tmp_path, capsys, row, message):
+    path = write_raw(tmp_path) / "ml-100k.inter"
+    path.write_text(f"{path.read_text()}{row}\n")
+    assert tables.main(["--input_dir", str(tmp_path), "--output_dir", str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err == f"tables: ml-100k.inter: {message}\n"
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_log_is_refused(tmp_path):
+    with pytest.raises(ratings.TableError, match=r"ml-100k\.inter: timestamp must be .*, got no rows"):
+        ratings.read_raw(write_lines(tmp_path, []))
+
+
+def test_an_item_given_twice_is_refused(tmp_path):
+    path = write_raw(tmp_path) / "ml-100k.item"
+    path.write_text(f"{path.read_text()}30\tAgain\t1990\tDrama\n")
+    with pytest.raises(
+        ratings.TableError, match=r"ml-100k\.item: item_id must be given once for each row, got it twice"
+    ):
+        ratings.read_raw(tmp_path)
+
+
+def test_a_log_of_one_second_cannot_be_split(tmp_path, capsys):
+    write_lines(tmp_path, [f"1\t{item}\t4\t880000000" for item in range(1, 11)])
+    assert tables.main(["--input_dir", str(tmp_path), "--output_dir", str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err == (
+        "tables: --eval_from 0.8 --eval_to 1.0: both parts must hold ratings, no moment is in both, got 0 and 10 of 10\n"
+    )
+    assert not (tmp_path / "out").exists()

@@ -198,7 +198,7 @@ def build_tables(raw: Raw, spec: Spec) -> dict[str, pa.Table]:
             f"--eval_from {spec.eval_from} --eval_to {spec.eval_to}: both parts must hold ratings, no moment is in both,"
             f" got {len(train)} and {len(evaluate)} of {len(raw.log)}"
         )
-    raw = replace(raw, log=raw.log.head(int(evaluate[-1]) + 1))
+    raw = replace(raw, log=raw.log.head(len(train) + len(evaluate)))
     features = running_features(raw)
     shuffled = np.random.default_rng(spec.seed).permutation(train)
     liked = raw.log.rating >= LIKE
@@ -214,8 +214,9 @@ def build_tables(raw: Raw, spec: Spec) -> dict[str, pa.Table]:
 
 def write_tables(raw: Raw, spec: Spec) -> None:
     """Write every table beside its target, then rename it."""
+    tables = build_tables(raw, spec)
     spec.output_dir.mkdir(parents=True, exist_ok=True)
-    for name, table in build_tables(raw, spec).items():
+    for name, table in tables.items():
         work = spec.output_dir / f".{name}.parquet"
         pq.write_table(table, work, row_group_size=ROW_GROUP, compression="zstd")
         work.replace(spec.output_dir / f"{name}.parquet")
