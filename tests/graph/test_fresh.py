@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
+import threading
 
 import pytest
 
@@ -98,6 +100,28 @@ def test_a_cpu_and_a_cuda_build_are_one_environment(place):
     shutil.move(place / "site/torch-2.13.0+cpu.dist-info", place / "site/torch-2.13.0+cu130.dist-info")
     shutil.move(place / "site/faiss_cpu-1.15.1.dist-info", place / "site/faiss_gpu-1.15.1.dist-info")
     assert key(place, spec(place)) == before
+
+
+def test_threads_never_see_half_of_the_package_list(place, monkeypatch):
+    j, task = judge(place), spec(place)
+    real, inside, done = os.listdir, threading.Event(), threading.Event()
+
+    def slow(folder):
+        names = real(folder)
+        yield names[0]
+        inside.set()
+        done.wait(10)
+        yield from names[1:]
+
+    monkeypatch.setattr("tzrec_build.graph.fresh.os.listdir", slow)
+    first = threading.Thread(target=j.snapshot, args=(task,))
+    first.start()
+    assert inside.wait(10)
+    monkeypatch.setattr("tzrec_build.graph.fresh.os.listdir", real)
+    env = j.snapshot(task).env
+    done.set()
+    first.join(10)
+    assert (env["torch"], env["faiss"]) == ("2.13.0", "1.15.1")
 
 
 def test_key_does_not_know_where_the_checkout_or_the_tables_lie(place, tmp_path):

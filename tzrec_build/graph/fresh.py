@@ -110,12 +110,13 @@ class Judge:
     def _installed(self) -> dict[str, str]:
         """Package -> version, from the names of the dist-info folders: 100 times cheaper than importlib.metadata."""
         if self._versions is None:
-            self._versions = {}
+            versions = {}
             for entry in os.listdir(self._site_packages):
                 if entry.endswith(".dist-info"):
                     name, _, version = entry.removesuffix(".dist-info").partition("-")
                     name = name.replace("_", "-").lower()
-                    self._versions[_TWINS.get(name, name)] = version.partition("+")[0]
+                    versions[_TWINS.get(name, name)] = version.partition("+")[0]
+            self._versions = versions  # whole or not at all: other threads read it
         return self._versions
 
     def outputs(self, spec: TaskSpec, folder: str = "") -> dict[str, str]:
