@@ -1,7 +1,4 @@
-"""The table of rules: one `Rule` per artifact, with the tool that makes it, what the tool reads and its flags.
-
-The file is long because it is one table: every artifact that can be built is one entry.
-"""
+"""The table of rules: one `Rule` per artifact, with the tool that makes it, what the tool reads and its flags."""
 
 from __future__ import annotations
 
@@ -46,6 +43,13 @@ def _seeds(p: PipelineSpec) -> list[tuple[str, object]]:
 
 _DEVICE: Flags = (("--threads", Param("train.threads")), ("--device", Param("train.device")))
 _TRAINED = ("model.ckpt-*",)
+_LEARN: Flags = (  # of every training on the final config; seed and evaluation are the rule's own
+    ("--pipeline_config_path", Made("final_config/train.config")),
+    ("--train_input_path", Given("data.train")),
+    ("--model_dir", Out()),
+    *_DEVICE,
+    ("--fine_tune_checkpoint", Given("train.init_from", optional=True)),
+)
 
 RULES: tuple[Rule, ...] = (
     Rule(
@@ -152,15 +156,7 @@ RULES: tuple[Rule, ...] = (
             "train",
             "train the final model",
             "train",
-            (
-                ("--pipeline_config_path", Made("final_config/train.config")),
-                ("--train_input_path", Given("data.train")),
-                *evaluated,
-                ("--model_dir", Out()),
-                ("--seed", Param("train.seed")),
-                *_DEVICE,
-                ("--fine_tune_checkpoint", Given("train.init_from", optional=True)),
-            ),
+            (*_LEARN, ("--seed", Param("train.seed")), *evaluated),
             _TRAINED,
             when,
             purpose="train",
@@ -354,15 +350,7 @@ RULES: tuple[Rule, ...] = (
         "benchmark_run",
         "one training of the benchmark, on a seed of its own",
         "train",
-        (
-            ("--pipeline_config_path", Made("final_config/train.config")),
-            ("--train_input_path", Given("data.train")),
-            ("--eval_input_path", Given("data.eval")),
-            ("--model_dir", Out()),
-            ("--seed", Param("item")),
-            *_DEVICE,
-            ("--fine_tune_checkpoint", Given("train.init_from", optional=True)),
-        ),
+        (*_LEARN, ("--seed", Param("item")), ("--eval_input_path", Given("data.eval"))),
         ("train_eval_result_v2.txt",),
         lambda p: p.benchmark is not None,
         items=_seeds,
