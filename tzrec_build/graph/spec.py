@@ -17,6 +17,7 @@ class Input:
         named_in: the place that names it, for an error message.
         made: those of `paths` that other tasks make (the tasks are in `TaskSpec.task_deps`).
         optional: whether it may be absent.
+        fingerprint: what stands for its content: "content", "stat", "etag", "odps" or "lock" ([data] fingerprint).
     """
 
     name: str
@@ -24,6 +25,7 @@ class Input:
     named_in: str = ""
     made: frozenset[str] = frozenset()
     optional: bool = False
+    fingerprint: str = "content"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,11 @@ class TaskSpec:
         threads: thread count of the command, in the key through `params` where the rule says so.
         headline: text file of the artifact that is printed after a build, or "".
         timeout_s: seconds after which the command is ended; 0 for none.
+        resources: (slot name, count) pairs that it holds while its command runs.
+        retries: how often a failed command is started again, with growing pauses.
+        code: files or dotted names of the user's own Python whose code closure counts, relative to `folder`.
+        cache: "full", "reference" or "none": what the action cache keeps of it.
+        light: whether its command is pure and takes well under a second, so that ``doit why`` may run it in a scratch folder.
     """
 
     name: str
@@ -66,6 +73,11 @@ class TaskSpec:
     threads: int = 1
     headline: str = ""
     timeout_s: float = 0.0
+    resources: tuple[tuple[str, int], ...] = ()
+    retries: int = 0
+    code: tuple[str, ...] = ()
+    cache: str = "full"
+    light: bool = False
 
     @property
     def artifact(self) -> str:
