@@ -17,7 +17,8 @@ ROOT_FILES = {"errors", "faults", "files", "logs"}  # the ground: usable by all
 # floor or root file -> other floors it may import, beside the ground and itself
 ALLOWED = {floor: set(FLOORS[:height]) for height, floor in enumerate(FLOORS)} | {
     "errors": set(),
-    "faults", "files": set(),
+    "faults": set(),
+    "files": set(),
     "logs": set(),
     "bootstrap": {"environment"},
     "environment": {"bootstrap"},
@@ -30,7 +31,8 @@ HEAVY = ("torch", "torchrec", "faiss", "matplotlib", "pandas", "pyarrow")
 # floor -> libraries it may import beside the standard library; floors not named may use any but doit
 LIBRARIES = {
     "errors": set(),
-    "faults", "files": set(),
+    "faults": set(),
+    "files": set(),
     "logs": set(),
     "cli": set(),
     "bootstrap": set(),
