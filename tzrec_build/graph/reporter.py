@@ -27,6 +27,8 @@ class Screen:
         self._lock = threading.Lock()
         self._running: dict[str, tuple[float, str]] = {}
         self._last_s: dict[str, float] = {}
+        self._phases: dict[str, str] = {}
+        self._children: dict[str, int] = {}
         self.counts = {"built": 0, "restored": 0, "up to date": 0, "failed": 0}
 
     def line(self, text: str) -> None:
@@ -57,6 +59,16 @@ class Screen:
                 self._last_s[task] = now_s
                 self._stream.write(f"  {task}: {line}\n")
                 self._stream.flush()
+
+    def phase(self, task: str, name: str) -> None:
+        """What a running task does now: waiting, key, restoring, running, retrying, checking, caching or publishing."""
+        with self._lock:
+            self._phases[task] = name
+
+    def started_child(self, task: str, pid: int) -> None:
+        """The command of a task runs as process `pid`."""
+        with self._lock:
+            self._children[task] = pid
 
     def finished(self, task: str, how: str, elapsed_s: float) -> None:
         """A task was built or restored."""
