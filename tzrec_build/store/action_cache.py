@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tzrec_build.errors import BuildError, ConfigError, CorruptError
+from tzrec_build.faults import fault_point
 from tzrec_build.logs import logger
 from tzrec_build.store.cas import Blob, ObjectStore, is_executable
 from tzrec_build.store.manifest import Manifest, Output, check_paths, key_digits, manifest_bytes, parse_manifest
@@ -101,11 +102,13 @@ class ActionCache:
         folder.mkdir(parents=True, exist_ok=True)
         if folder.is_symlink() or any(folder.iterdir()):
             raise RuntimeError(f"bug: {folder}: a restore needs an empty folder")
+        fault_point("restore.before")
         try:
             _for_each(lambda output: self._restore_one(output, folder), manifest.outputs)
         except BaseException:
             _empty(folder)
             raise
+        fault_point("restore.after")
 
     def publish(
         self, key: str, folder: Path, files: Sequence[str], provenance: Mapping[str, object]
@@ -167,7 +170,9 @@ class ActionCache:
                 first = None
             whole = first is not None and all(self._objects.has(Blob(out.sha256, out.size)) for out in first.outputs)
             if first is None or not whole:
+                fault_point("entry.before")
                 self._objects.write_whole(self._path("actions", manifest.key), data)
+                fault_point("entry.after")
                 return
         different = first.differences(manifest)
         if different:

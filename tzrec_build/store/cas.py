@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tzrec_build.errors import CorruptError
+from tzrec_build.faults import fault_point
 
 BUFFER_BYTES = 1 << 20
 FICLONE = 0x40049409  # linux/fs.h: share the extents of another file (btrfs, xfs, bcachefs, ...)
@@ -70,7 +71,9 @@ class ObjectStore:
                     os.fsync(writer.fileno())
                     target = self.path_of(blob.sha256)
                     target.parent.mkdir(parents=True, exist_ok=True)
+                    fault_point("blob.before")
                     temp.replace(target)
+                    fault_point("blob.after")
         finally:
             temp.unlink(missing_ok=True)
         return blob
