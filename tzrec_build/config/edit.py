@@ -5,6 +5,7 @@ Keys are dotted field names; a repeated field takes a selector in brackets::
     data_config.batch_size
     feature_configs[0].raw_feature.boundaries[1]          feature_configs[-1]    feature_configs[1:3]    feature_configs[:]
     feature_configs[id_feature.feature_name=a.b].id_feature.embedding_dim      also >= <= > < on numbers
+    model_config.losses[l2_loss]                          elements that hold a field
     model_dir;data_config.batch_size                      with the value "exp;64": two edits
 
 A selector that picks several elements skips those that hold another member of a oneof than the key names; every other step
@@ -31,6 +32,7 @@ from tzrec_build.protos.tzrec.pipeline_pb2 import EasyRecConfig
 _STEP = re.compile(r"([A-Za-z_]\w*)(\[(.*)\])?$", re.DOTALL)
 _INDEX = re.compile(r"[+-]?\d+$")
 _SLICE = re.compile(r"([+-]?\d+)?:([+-]?\d+)?$")
+_NAME = re.compile(r"[A-Za-z_]\w*$")
 _WHERE = re.compile(r"([^=<>]+?)\s*(>=|<=|=|>|<)\s*(.*)$", re.DOTALL)
 _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
@@ -51,11 +53,18 @@ class Where:
 
 
 @dataclass(frozen=True, slots=True)
+class Holds:
+    """Selects elements that hold a field, such as the member of a oneof: ``losses[l2_loss]``."""
+
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One step of a key: a field, and which elements of it (None: the field itself)."""
 
     field: str
-    selector: int | slice | Where | None
+    selector: int | slice | Where | Holds | None
     text: str  # as written, for messages
 
 
@@ -139,16 +148,18 @@ def _parse_step(part: str, key: str) -> Step:
     return Step(name, None if brackets is None else _parse_selector(inside.strip(), key), part)
 
 
-def _parse_selector(inside: str, key: str) -> int | slice | Where:
+def _parse_selector(inside: str, key: str) -> int | slice | Where | Holds:
     if _INDEX.match(inside):
         return int(inside)
     if bounds := _SLICE.match(inside):
         start, stop = (int(part) if part else None for part in bounds.groups())
         return slice(start, stop)
+    if _NAME.match(inside):
+        return Holds(inside)
     if found := _WHERE.match(inside):
         path, compare, literal = found.groups()
         return Where(parse_key(path), compare, literal)
-    raise ConfigError(f"edit {key!r}: a selector must be [3], [1:3], [:] or [field=value], got [{inside}]")
+    raise ConfigError(f"edit {key!r}: a selector must be [3], [1:3], [:], [field=value] or [field], got [{inside}]")
 
 
 def select(config: Message, steps: tuple[Step, ...], key: str) -> list[Place]:
@@ -161,7 +172,7 @@ def select(config: Message, steps: tuple[Step, ...], key: str) -> list[Place]:
     for i, step in enumerate(steps):
         fields = [(message, _field(message, step, key)) for message in messages]
         places = [place for message, field in fields for place in _places(message, field, step, key)]
-        several = several or isinstance(step.selector, (slice, Where))
+        several = several or isinstance(step.selector, (slice, Where, Holds))
         if not places:
             raise ConfigError(f"edit {key!r}: step {step.text!r} matches nothing; {_what_is_there(fields)}")
         if i == len(steps) - 1:
@@ -192,6 +203,8 @@ def _places(message: Message, field: FieldDescriptor, step: Step, key: str) -> l
     values = getattr(message, field.name)
     if isinstance(step.selector, Where):
         return [Place(message, field, i) for i, value in enumerate(values) if _matches(value, step.selector, key)]
+    if isinstance(step.selector, Holds):
+        return [Place(message, field, i) for i, value in enumerate(values) if _holds(value, step, key)]
     if isinstance(step.selector, slice):
         return [Place(message, field, i) for i in range(len(values))[step.selector]]
     if not -len(values) <= step.selector < len(values):
@@ -238,6 +251,17 @@ def _held(place: Place) -> str:
 def _what_is_there(fields: list[tuple[Message, FieldDescriptor]]) -> str:
     counts = sum(len(getattr(message, field.name)) for message, field in fields)
     return f"{fields[0][1].name} has {counts} elements"
+
+
+def _holds(value: object, step: Step, key: str) -> bool:
+    """Say whether an element has the field that the selector names."""
+    name = step.selector.field if isinstance(step.selector, Holds) else ""
+    if not isinstance(value, Message):
+        raise ConfigError(f"edit {key!r}: step {step.text!r} asks scalars for the field {name!r}; use an index or [:]")
+    if name not in value.DESCRIPTOR.fields_by_name:
+        near = suggestion(name, value.DESCRIPTOR.fields_by_name)
+        raise ConfigError(f"edit {key!r}: {value.DESCRIPTOR.name} has no field {name!r}{near}")
+    return any(field.name == name for field, _ in value.ListFields())
 
 
 def _matches(value: object, where: Where, key: str) -> bool:
