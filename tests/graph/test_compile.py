@@ -249,3 +249,74 @@ init_from = "train[ds-1]"
     assert names[1] in found[names[2]].task_deps
     assert "--fine_tune_checkpoint" not in found[names[0]].argv
     assert "--fine_tune_checkpoint" in found[names[1]].argv
+
+
+RUNNING = """
+[config]
+path = "x.config"
+[data]
+train = ["t.parquet", "prep:tables/train.parquet"]
+eval = "e.parquet"
+fingerprint = "stat"
+[train]
+timeout = "2h"
+cache = "none"
+resources = { gpu = 1 }
+[predict.all]
+input = "all.parquet"
+"""
+STEPS = """
+[step.a]
+command = ["c"]
+outputs = { o = "o" }
+resources = { gpu = 2 }
+retries = 3
+timeout = "5s"
+"""
+SLOTS = '[resources]\ngpu = 2\n[cache]\nmatch = "exact-machine"\n'
+
+
+@pytest.fixture
+def running(tmp_path):
+    (tmp_path / "workspace").mkdir()
+    (tmp_path / "workspace/workspace.toml").write_text(SLOTS)
+    return specs(tmp_path, {"prep": PREP, "a": RUNNING, "steps": STEPS})
+
+
+def test_slots_retries_and_limits_of_a_step(running):
+    step = running["step:steps:a"]
+    assert (step.resources, step.retries, step.timeout_s) == ((("gpu", 2),), 3, 5.0)
+
+
+def test_slots_are_held_by_every_task_on_the_device_and_the_limit_is_of_trainings(running):
+    holding = {name for name, spec in running.items() if spec.resources == (("gpu", 1),)}
+    assert holding == {"train:a", "evaluate:a", "predict:a:all"}
+    assert {name: spec.timeout_s for name, spec in running.items() if spec.timeout_s} == {
+        "train:a": 7200.0,
+        "step:steps:a": 5.0,
+    }
+    assert {name for name, spec in running.items() if spec.cache == "none"} == {"train:a"}
+
+
+def test_the_fingerprint_holds_for_tables_only(running):
+    found = {entry.name: entry.fingerprint for entry in running["train:a"].inputs}
+    assert found == {
+        "pipeline_config_path": "content",
+        "train_input_path": "stat",
+        "feature_configs[0].id_feature.vocab_file": "content",
+        "data_config.negative_sampler.input_path": "stat",
+    }
+    assert {entry.name: entry.fingerprint for entry in running["predict:a:all"].inputs}["predict_input_path"] == "stat"
+
+
+def test_pure_quick_tools_are_light(full):
+    light = {name.partition(":")[0] for name, spec in full.items() if spec.light}
+    assert light == {"config", "select_config", "prune", "final_config", "pick", "benchmark"}
+
+
+def test_an_exact_machine_counts_for_every_task(running):
+    assert {spec.exact_machine for spec in running.values()} == {True}
+
+
+def test_machines_count_by_their_system_unless_asked(full):
+    assert {spec.exact_machine for spec in full.values()} == {False}

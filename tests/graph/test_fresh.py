@@ -167,3 +167,10 @@ def test_a_missing_input_names_where_it_is_asked_for(place):
         "train:pipe: input train: nothing at no/*.parquet (named in workspace/pipe/pipeline.toml); "
         "put it there or correct the path"
     )
+
+
+def test_an_exact_machine_is_its_processor_devices_and_local_tags(place):
+    plain, exact = (judge(place).snapshot(spec(place, exact_machine=exact)).env for exact in (False, True))
+    assert plain["torch"] == "2.13.0"
+    assert exact["torch"] == "2.13.0+cpu"
+    assert set(exact) - set(plain) == {"cpu", "gpu", "driver"}

@@ -57,7 +57,7 @@ def test_another_version_is_refused(workspace):
     with pytest.raises(CorruptError) as caught:
         loads(b"tzrec workspace 0" + data[17:])
     assert str(caught.value) == (
-        "compiled workspace: must begin with b'tzrec workspace 1\\n', got b'tzrec workspace 0\\n'; load it anew"
+        "compiled workspace: must begin with b'tzrec workspace 2\\n', got b'tzrec workspace 0\\n'; load it anew"
     )
 
 

@@ -54,6 +54,7 @@ WRONG = [
     ("train", "timeout", '"3w"', DURATION, "'3w'"),
     ("train", "timeout", '"0s"', DURATION, "'0s'"),
     ("train", "timeout", '"-1s"', DURATION, "'-1s'"),
+    ("train.resources", "gpu", "0", COUNT, "0"),
     ("train", "cache", '"off"', "one of 'full', 'reference', 'none'", "'off'"),
     ("checkpoint", "path", "3", PATH, "3"),
     ("pick", "by", '"first"', "one of 'latest', 'best', 'step'", "'first'"),
@@ -108,7 +109,7 @@ WRONG = [
     ("step.s", "timeout", '"soon"', DURATION, "'soon'"),
     ("", "default", '"no"', FLAG, "'no'"),
 ]
-ITEM_KEYS = {"config.edit", "step.s.inputs", "step.s.outputs", "step.s.params", "step.s.resources"}
+ITEM_KEYS = {"train.resources", "config.edit", "step.s.inputs", "step.s.outputs", "step.s.params", "step.s.resources"}
 
 
 def one_table(table, key, value):
@@ -186,7 +187,7 @@ UNKNOWN = [  # text of pipeline.toml, line, message
         2,
         (
             "unknown key 'zzz' in [train]; known: cache, device, init_from, launcher, nodes, "
-            "processes, seed, threads, timeout"
+            "processes, resources, seed, threads, timeout"
         ),
     ),
     ("[eval]\ndata = 'x'", 2, "'data' in [eval] must be a table, got 'x'; write it below [eval.NAME]"),
@@ -223,8 +224,8 @@ def test_unknown_names_are_refused_with_the_nearest_known_one(tmp_path, text, li
 
 
 IN_WORKSPACE = [  # text of workspace.toml, line, message
-    ("a = 1", 1, "unknown table [a]; known: cache, defaults, resources, vars"),
-    ('["a\\n"]', 1, "unknown table ['a\\n']; known: cache, defaults, resources, vars"),
+    ("a = 1", 1, "unknown key 'a'; known: cache, defaults, max_cost, resources, vars"),
+    ('["a\\n"]', 1, "unknown table ['a\\n']; known: cache, defaults, max_cost, resources, vars"),
     ("[chace]", 1, "unknown table [chace]; did you mean 'cache'?"),
     ("vars = 1", 1, "[vars] must be a table, got 1; write [vars] on its own line"),
     ("[resources]\ngpu = 0", 2, f"[resources] gpu must be {COUNT}, got 0; correct it"),
@@ -270,12 +271,11 @@ def test_every_workspace_table_is_tested():
 
 NOT_YET = [  # table, key, TOML value, how the part is called
     ("config", "feature_info", '"f.csv"', "[config] feature_info"),
-    ("data", "fingerprint", '"lock"', "[data] fingerprint = 'lock'"),
+    ("data", "fingerprint", '"etag"', "[data] fingerprint = 'etag'"),
     ("train", "processes", "2", "[train] processes = 2"),
     ("train", "nodes", "4", "[train] nodes = 4"),
     ("train", "launcher", '["srun", "{argv}"]', "[train] launcher"),
-    ("train", "timeout", '"3d"', "[train] timeout"),
-    ("train", "cache", '"none"', "[train] cache = 'none'"),
+    ("train", "cache", '"reference"', "[train] cache = 'reference'"),
     ("export", "mode", '"aot"', "[export] mode = 'aot'"),
 ]
 

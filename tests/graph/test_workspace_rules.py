@@ -232,3 +232,22 @@ def test_every_command_of_doit_is_taken():
     from doit.doit_cmd import DoitMain
 
     assert {command.get_name() for command in DoitMain.DOIT_CMDS} <= set(COMMANDS)
+
+
+def test_a_training_asks_for_slots_that_there_are(tmp_path):
+    (line,) = refusal(tmp_path, {"x": f"{CONFIG}[train]\nresources = {{ gpu = 1 }}"})
+    assert line == (
+        "workspace/x/pipeline.toml:4: resource 'gpu' must be at most what workspace/workspace.toml has, "
+        "got 1, none in [resources]"
+    )
+
+
+def test_the_cost_of_a_build_is_limited_for_the_whole_workspace(tmp_path):
+    assert load(tmp_path, {"": 'max_cost = "2h"', "x": CONFIG}).max_cost_s == 7200.0
+    assert load(tmp_path, {"": "", "x": CONFIG}).max_cost_s == 0.0
+    assert refusal(tmp_path, {"": "max_cost = 2", "x": CONFIG}) == [
+        "workspace/workspace.toml:1: max_cost must be a duration above 0 such as '90s', '30m', '12h', '3d', got 2; correct it"
+    ]
+    assert refusal(tmp_path, {"": 'maxcost = "2h"', "x": CONFIG}) == [
+        "workspace/workspace.toml:1: unknown key 'maxcost'; did you mean 'max_cost'?"
+    ]

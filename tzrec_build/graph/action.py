@@ -154,7 +154,7 @@ def make(shop: Workshop, spec: TaskSpec) -> None:
             _check_unchanged(judge, spec, before, work)
         out = os.path.join(spec.folder, work, "out")
         outputs = judge.outputs(spec, out)
-        if how == "built" and shop.cache is not None:
+        if how == "built" and shop.cache is not None and spec.cache != "none":
             provenance = {"task": spec.name, "elapsed_s": round(time.monotonic() - start_s, 3)}
             shop.cache.publish(key, _path(out), walk(out, skip=RECORDS), provenance)
         publish.swap(spec, out)

@@ -15,6 +15,7 @@ from tzrec_build.graph.keys import (
     NAMED_TABLES,
     ROOT_KEYS,
     TABLES,
+    WORKSPACE_KEYS,
     WORKSPACE_TABLES,
     Key,
     Table,
@@ -92,8 +93,11 @@ def check_workspace_shape(document: Document, problems: Problems) -> None:
     """Report unknown tables and keys of workspace.toml, also those in its [defaults]."""
     known = ("defaults", "resources", "cache", "vars")
     for name, value in document.data.items():
-        if name not in known:
-            problems.add(document.at((name,)), f"unknown table [{_title((name,))}]{suggestion(name, known)}")
+        if name in WORKSPACE_KEYS:
+            parse_value((name,), value, WORKSPACE_KEYS[name], document.at, problems)
+        elif name not in known:
+            what = f"table [{_title((name,))}]" if isinstance(value, dict) else f"key {show(name)}"
+            problems.add(document.at((name,)), f"unknown {what}{suggestion(name, (*known, *WORKSPACE_KEYS))}")
         elif not isinstance(value, dict):
             problems.add(
                 document.at((name,)), f"[{name}] must be a table, got {show(value)}; write [{name}] on its own line"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tzrec_build.errors import ConfigError, NotSupportedError
@@ -18,6 +18,8 @@ from tzrec_build.graph.spec import Input, TaskSpec
 Facts = Mapping[str, Any]
 FactsOf = Callable[[PipelineSpec, Mapping[str, object]], Facts]
 _TABLE_FIELDS = {"data.train": "train_input_path", "data.eval": "eval_input_path"}
+# where [data] fingerprint holds: the tables that pipeline.toml names, beside those that the config names
+_TABLES = frozenset({*_TABLE_FIELDS, "item.data", "item.input", "index.items", "hitrate.users"})
 _DEFAULT_EMBEDDING = {"item": "item_tower_emb", "user": "user_tower_emb"}
 
 
@@ -32,11 +34,13 @@ class Scope:
         edits: [config.edit] with references replaced by paths.
         edited: those paths -> the task that makes the file.
         facts: what the config says (`tzrec_build.config.facts`); empty without [config].
+        exact_machine: [cache] match = "exact-machine".
     """
 
     pipeline: PipelineSpec
     others: Mapping[str, PipelineSpec]
     made: Mapping[str, Mapping[str, str]]
+    exact_machine: bool = False
     edits: dict[str, object] = field(default_factory=dict)
     edited: dict[str, str] = field(default_factory=dict)
     facts: Facts = field(default_factory=dict)
@@ -119,7 +123,7 @@ def compile_workspace(workspace: Workspace, facts_of: FactsOf) -> list[TaskSpec]
     made = {name: _artifacts(pipeline) for name, pipeline in others.items()}
     specs: list[TaskSpec] = []
     for pipeline in workspace.pipelines:
-        scope = _scope(pipeline, others, made, facts_of)
+        scope = _scope(Scope(pipeline, others, made, workspace.cache.match == "exact-machine"), facts_of)
         specs += [_step(scope, step) for step in pipeline.steps]
         for rule, name, item in _applicable(pipeline):
             if rule.needs_table and not scope.texts(rule.needs_table):
@@ -128,10 +132,9 @@ def compile_workspace(workspace: Workspace, facts_of: FactsOf) -> list[TaskSpec]
     return specs
 
 
-def _scope(
-    pipeline: PipelineSpec, others: Mapping[str, PipelineSpec], made: Mapping[str, Mapping[str, str]], facts_of: FactsOf
-) -> Scope:
-    bare = Scope(pipeline, others, made)
+def _scope(bare: Scope, facts_of: FactsOf) -> Scope:
+    """Add what the config says, if there is one."""
+    pipeline = bare.pipeline
     if pipeline.config is None:
         return bare
     if bare.place(pipeline.config.path)[1]:
@@ -147,7 +150,7 @@ def _scope(
             edits[path] = place
             if task:
                 edited[place] = task
-    return Scope(pipeline, others, made, edits, edited, facts_of(pipeline, edits))
+    return replace(bare, edits=edits, edited=edited, facts=facts_of(pipeline, edits))
 
 
 def _applicable(pipeline: PipelineSpec) -> Iterable[tuple[Rule, str, object]]:
@@ -220,12 +223,13 @@ class Draft:
         """Add an input; False when it is optional and nothing gives it."""
         return self._add_made(name, word) if isinstance(word, Made) else self._add_given(name, word)
 
-    def add_paths(self, name: str, texts: Iterable[str], named_in: str) -> None:
+    def add_paths(self, name: str, texts: Iterable[str], named_in: str, fingerprint: str = "content") -> None:
         """Add an input of path texts, and the tasks that make them."""
         places = [self.scope.place(text) for text in texts]
         self.deps |= {task for _, task in places if task}
         made = frozenset(path for path, task in places if task)
-        self.inputs.append(Input(name, tuple(path for path, _ in places), named_in=named_in, made=made))
+        paths = tuple(path for path, _ in places)
+        self.inputs.append(Input(name, paths, named_in=named_in, made=made, fingerprint=fingerprint))
 
     def _add_made(self, name: str, word: Made) -> bool:
         pipeline = self.scope.pipeline
@@ -243,7 +247,8 @@ class Draft:
     def _add_given(self, name: str, word: Given) -> bool:
         texts = self.scope.texts(word.field, self.item)
         if texts:
-            self.add_paths(name, texts, self.scope.pipeline.source)
+            fingerprint = self.scope.pipeline.data.fingerprint if word.field in _TABLES else "content"
+            self.add_paths(name, texts, self.scope.pipeline.source, fingerprint)
         elif not word.optional:
             table, _, key = word.field.partition(".")
             raise ConfigError(
@@ -287,6 +292,11 @@ def _task(scope: Scope, rule: Rule, name: str, item: object) -> TaskSpec:
         packages=rule.packages,
         threads=scope.value(rule.threads, item) if rule.threads else 1,
         headline=rule.headline,
+        timeout_s=pipeline.train.timeout_s if rule.trains else 0.0,
+        resources=pipeline.train.resources if rule.threads else (),
+        cache=pipeline.train.cache if rule.trains else "full",
+        light=rule.light,
+        exact_machine=scope.exact_machine,
     )
 
 
@@ -300,7 +310,9 @@ def _config_files(scope: Scope, purpose: str, draft: Draft) -> None:
             draft.deps.add(task)
         source = scope.pipeline.config.path if scope.pipeline.config else ""
         paths = tuple(text for text in row["value"].split(",") if text)
-        draft.inputs.append(Input(row["field"], paths, named_in=source, made=frozenset(paths if task else ())))
+        made = frozenset(paths if task else ())
+        fingerprint = scope.pipeline.data.fingerprint if row["kind"] == "table" else "content"
+        draft.inputs.append(Input(row["field"], paths, named_in=source, made=made, fingerprint=fingerprint))
 
 
 def _step(scope: Scope, step: StepSpec) -> TaskSpec:
@@ -322,4 +334,7 @@ def _step(scope: Scope, step: StepSpec) -> TaskSpec:
         env=step.env,
         threads=step.threads,
         timeout_s=step.timeout_s,
+        resources=step.resources,
+        retries=step.retries,
+        exact_machine=scope.exact_machine,
     )

@@ -28,7 +28,7 @@ from tzrec_build.graph.grammar import (
     Workspace,
 )
 
-VERSION = 1  # raise with any change of grammar.py: fields are stored by position
+VERSION = 2  # raise with any change of grammar.py: fields are stored by position
 MARK = b"tzrec workspace %d\n" % VERSION
 SUM_BYTES = 4  # CRC-32 of what follows: marshal may end the process on damaged bytes
 LEAVES: Mapping[str, Callable[..., Any]] = {  # field of PipelineSpec -> what its value, if any, is made with

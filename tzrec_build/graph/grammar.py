@@ -47,6 +47,7 @@ class TrainSpec(NamedTuple):
     init_from: str = ""  # a path text; "" starts afresh, also for the first instance of a chain
     timeout_s: float = 0.0  # 0 = no limit
     cache: str = "full"
+    resources: tuple[tuple[str, int], ...] = ()  # slots of every task that runs on `device`
 
 
 class PickSpec(NamedTuple):
@@ -191,3 +192,4 @@ class Workspace:
     files: tuple[str, ...]  # absolute path of every TOML file read
     env: tuple[tuple[str, str], ...]  # environment variables named in [each], with the values seen
     globs: tuple[tuple[str, str, tuple[str, ...]], ...]  # (folder, pattern, matches) of every glob in [each]
+    max_cost_s: float = 0.0  # a build that would take longer is not started; 0 = no limit

@@ -30,7 +30,7 @@ from tzrec_build.graph.keys import FIELDS, NAMED_TABLES, NEEDED_WITH, ONLY_WITH,
 from tzrec_build.graph.not_built import NOT_BUILT
 from tzrec_build.graph.positions import Keys
 
-WITH_CHECKPOINT = ("threads", "device")  # what is left of [train] when the checkpoint was made elsewhere
+WITH_CHECKPOINT = ("threads", "device", "resources")  # what is left of [train] when the checkpoint was made elsewhere
 
 
 @dataclass(slots=True)

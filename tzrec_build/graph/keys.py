@@ -207,6 +207,7 @@ TABLES: Mapping[str, Table] = {
             "init_from": PATH,
             "timeout": DURATION,
             "cache": _choice_key("full", "reference", "none"),
+            "resources": COUNTS,
         },
         needs_config=True,
     ),
@@ -277,6 +278,7 @@ NAMED_TABLES: Mapping[str, Table] = {  # [KIND.NAME], any number
     ),
 }
 ROOT_KEYS: Mapping[str, Key] = {"default": FLAG}  # keys of pipeline.toml outside of any table
+WORKSPACE_KEYS: Mapping[str, Key] = {"max_cost": DURATION}  # the same of workspace.toml
 WORKSPACE_TABLES: Mapping[str, Table] = {  # of workspace.toml, beside [defaults], [resources] and [vars]
     "cache": Table(CacheSpec, {"match": _choice_key("portable", "exact-machine"), "remote": TEXT}),
 }

@@ -17,16 +17,12 @@ NOT_BUILT: tuple[NotBuilt, ...] = (
     NotBuilt("config", "easyrec"),
     NotBuilt("config", "fg_json"),
     NotBuilt("config", "feature_info"),
-    NotBuilt("data", "fingerprint", ("content",)),
+    NotBuilt("data", "fingerprint", ("content", "stat", "lock")),
     NotBuilt("train", "processes", (1,)),
     NotBuilt("train", "nodes", (1,)),
     NotBuilt("train", "launcher"),
-    NotBuilt("train", "timeout"),
-    NotBuilt("train", "cache", ("full",)),
+    NotBuilt("train", "cache", ("full", "none")),
     NotBuilt("export", "mode", ("script",)),
-    NotBuilt("step", "resources"),
-    NotBuilt("step", "retries", (0,)),
-    NotBuilt("cache", "match", ("portable",)),
     NotBuilt("cache", "remote"),
 )
 URLS_BUILT: tuple[str, ...] = ()  # schemes ("https", "odps", ...) that path texts may use

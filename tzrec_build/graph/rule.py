@@ -69,6 +69,10 @@ class Switch:
     """A flag without a value."""
 
 
+LIGHT_TOOLS = frozenset(
+    {"project_config", "prune", "pick_checkpoint", "benchmark"}
+)  # pure, and done in well under a second
+
 Word: TypeAlias = "Made | Given | Param | Out | Model | Runs | Extras | Switch | str"
 Flags: TypeAlias = tuple[tuple[str, Word], ...]
 
@@ -89,7 +93,8 @@ class Rule:
         packages: packages whose version counts.
         extra: inputs without a flag of their own, named by `Extras()`.
         headline: text file that is shown after a build.
-        threads: attribute path of the thread count; "" for one thread.
+        threads: attribute path of the thread count; "" for one thread. A rule that has it runs on [train] device, and holds
+            the slots of [train] resources.
         needs_table: the artifact is left out where neither pipeline.toml nor the config names this table.
     """
 
@@ -106,3 +111,13 @@ class Rule:
     headline: str = ""
     threads: str = ""
     needs_table: str = ""
+
+    @property
+    def trains(self) -> bool:
+        """Whether [train] timeout and cache hold for it."""
+        return self.tool == "train"
+
+    @property
+    def light(self) -> bool:
+        """Whether ``doit why`` may run it in a scratch folder."""
+        return self.tool in LIGHT_TOOLS

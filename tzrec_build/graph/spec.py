@@ -55,6 +55,7 @@ class TaskSpec:
         code: files or dotted names of the user's own Python whose code closure counts, relative to `folder`.
         cache: "full", "reference" or "none": what the action cache keeps of it.
         light: whether its command is pure and takes well under a second, so that ``doit why`` may run it in a scratch folder.
+        exact_machine: whether processor, found device, its driver and local tags of packages count too ([cache] match).
     """
 
     name: str
@@ -78,6 +79,7 @@ class TaskSpec:
     code: tuple[str, ...] = ()
     cache: str = "full"
     light: bool = False
+    exact_machine: bool = False
 
     @property
     def artifact(self) -> str:

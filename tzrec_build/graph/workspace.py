@@ -20,7 +20,7 @@ from tzrec_build.graph.expand import (
 )
 from tzrec_build.graph.grammar import CacheSpec, Workspace
 from tzrec_build.graph.instance import Instance, note_not_built, parse_instance, pipeline_spec
-from tzrec_build.graph.keys import COUNT, EDITS, NAME, NAME_RULE, WORKSPACE_TABLES, Table
+from tzrec_build.graph.keys import COUNT, DURATION, EDITS, NAME, NAME_RULE, WORKSPACE_TABLES, Table
 from tzrec_build.graph.not_built import NOT_BUILT
 from tzrec_build.graph.references import ARTIFACTS, ITEM_ARTIFACTS, VERBS, References
 
@@ -123,6 +123,7 @@ class _Loader:
             files=tuple(self.files),
             env=tuple(sorted(self.around.env.items())),
             globs=tuple(sorted((*place, found) for place, found in self.around.globs.items())),
+            max_cost_s=_max_cost(shared),
         )
 
     def _read(self, path: str) -> Document | None:
@@ -213,15 +214,19 @@ class _Loader:
     def _check_resources(
         self, instances: Sequence[Instance], resources: Mapping[str, int], shared: Document | None
     ) -> None:
-        """See that a step asks for slots that exist, and not for more than there are."""
+        """See that a step or training asks for slots that exist, and not for more than there are."""
         place = shared.at(("resources",)) if shared else f"{WORKSPACE}/{WORKSPACE_FILE}"
         for instance in instances:
-            for step in instance.names_of("step"):
-                keys = ("step", step, "resources")
-                for name, count in instance.tables["step", step].get("resources", ()):
-                    if count and count > resources.get(name, 0):
-                        where = instance.merged.at((*keys, name))
+            for keys, values in instance.tables.items():
+                for name, count in values.get("resources", ()):
+                    if count > resources.get(name, 0):
+                        where = instance.merged.at((*keys, "resources", name))
                         have = f"{resources[name]} in [resources]" if name in resources else "none in [resources]"
                         self.problems.add(
                             where, f"resource {name!r} must be at most what {place} has, got {count}, {have}"
                         )
+
+
+def _max_cost(document: Document | None) -> float:
+    """Give the seconds of a `max_cost` that `check_workspace_shape` has accepted."""
+    return DURATION.parse(document.data["max_cost"]) if document and "max_cost" in document.data else 0.0  # type: ignore[return-value]
