@@ -126,6 +126,16 @@ class Make(BaseAction):  # type: ignore[misc]
             return TaskFailed(f"{self._spec.name}: {where}{what}; check disk space and permissions")
         return None
 
+    @property
+    def spec(self) -> TaskSpec:
+        """What it makes; for the commands that explain a task."""
+        return self._spec
+
+    @property
+    def workshop(self) -> Workshop:
+        """What it shares with the others."""
+        return self._workshop()
+
     def __str__(self) -> str:
         return shown_command(self._spec)
 
