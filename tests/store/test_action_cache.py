@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tzrec_build.errors import BuildError, ConfigError, CorruptError
-from tzrec_build.store import cas
+from tzrec_build.store import cas, transfer
 from tzrec_build.store.action_cache import ActionCache
 from tzrec_build.store.manifest import Manifest, Output
 
@@ -202,8 +202,8 @@ def test_full_disk_is_a_warning_and_nothing_is_hashed_again(
     def refuse(_fd: int, _data: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(cas, "_clone", lambda _reader, _writer: False)
-    monkeypatch.setattr(cas.os, "write", refuse)
+    monkeypatch.setattr(transfer, "_clone", lambda _reader, _writer: False)
+    monkeypatch.setattr(transfer.os, "write", refuse)
     assert cache.publish(KEY, made, ["a"], {}) is None
     assert warnings == [
         f"action cache: outputs of {KEY} are not kept, [Errno 28] No space left on device; the build goes on"
@@ -388,3 +388,54 @@ def test_values_that_mean_nothing_are_errors() -> None:
 def test_opening_touches_no_disk(tmp_path: Path) -> None:
     ActionCache.open({"HOME": str(tmp_path)}).lookup(OTHER_KEY)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_hard_links_are_made_on_request_and_for_immutable_outputs_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = ActionCache(tmp_path / "cache", "hard")
+    monkeypatch.setattr(cas.os, "geteuid", lambda: 1000)
+    manifest = cache.publish(KEY, make_tree(tmp_path / "made", {"a": b"1"}), ["a"], {})
+    cache.restore(manifest, tmp_path / "mutable")
+    assert (tmp_path / "mutable" / "a").stat().st_nlink == 1
+    cache.restore(manifest, tmp_path / "immutable", immutable=True)
+    assert (tmp_path / "immutable" / "a").stat().st_nlink == 2
+    plain = ActionCache(tmp_path / "cache")
+    plain.restore(manifest, tmp_path / "plain", immutable=True)
+    assert (tmp_path / "plain" / "a").stat().st_nlink == 1
+
+
+def test_output_with_a_known_digest_is_not_read_when_the_cache_has_it(
+    cache: ActionCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make_tree(tmp_path / "made", {"a": b"1", "b": b"2"})
+    first = cache.publish(KEY, made, ["a", "b"], {})
+    known = {output.path: output.sha256 for output in first.outputs}
+    put = []
+    monkeypatch.setattr(cas.ObjectStore, "put", lambda _self, source: put.append(source))
+    second = cache.publish(OTHER_KEY, made, ["a", "b"], {}, digests=known)
+    assert put == []
+    assert second.outputs == first.outputs
+
+
+def test_a_wrong_digest_of_the_caller_names_nothing(cache: ActionCache, tmp_path: Path) -> None:
+    made = make_tree(tmp_path / "made", {"a": b"1"})
+    manifest = cache.publish(KEY, made, ["a"], {}, digests={"a": "0" * 64})
+    # SHA-256 of the one byte 0x31
+    assert manifest.outputs[0].sha256 == "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"
+    cache.restore(cache.lookup(KEY), tmp_path / "restored")
+
+
+def test_switch_file_turns_the_cache_off_and_the_environment_goes_before_it(tmp_path: Path) -> None:
+    switch = tmp_path / "cache.off"
+    env = {"HOME": "/h"}
+    assert ActionCache.open(env, str(switch)) is not None
+    switch.write_text("")
+    assert ActionCache.open(env, str(switch)) is None
+    assert ActionCache.open({**env, "TZREC_CACHE": "on"}, str(switch)) is not None
+
+
+def test_link_mode_that_means_nothing_is_an_error() -> None:
+    with pytest.raises(ConfigError) as caught:
+        ActionCache.open({"HOME": "/h", "TZREC_CACHE_LINK": "soft"})
+    assert str(caught.value) == "TZREC_CACHE_LINK: must be one of auto, copy, hard, got 'soft'"

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tzrec_build.errors import CorruptError
-from tzrec_build.store import cas
-from tzrec_build.store.cas import BUFFER_BYTES, Blob, ObjectStore
+from tzrec_build.store import cas, transfer
+from tzrec_build.store.cas import ObjectStore
+from tzrec_build.store.transfer import BUFFER_BYTES, LARGE_BYTES, Blob
 
 
 @pytest.fixture
@@ -42,7 +43,9 @@ def test_what_is_put_comes_back(tmp_path_factory: pytest.TempPathFactory, data: 
     assert (folder / "target").read_bytes() == data
 
 
-@pytest.mark.parametrize("size", [BUFFER_BYTES - 1, BUFFER_BYTES, BUFFER_BYTES + 1, 3 * BUFFER_BYTES])
+@pytest.mark.parametrize(
+    "size", [BUFFER_BYTES - 1, BUFFER_BYTES, BUFFER_BYTES + 1, LARGE_BYTES - 1, LARGE_BYTES, 2 * LARGE_BYTES + 1]
+)
 def test_sizes_around_the_buffer_are_whole(store: ObjectStore, tmp_path: Path, size: int) -> None:
     data = (bytes(range(251)) * (size // 251 + 1))[:size]
     blob = store.put(make_file(tmp_path, data))
@@ -142,8 +145,8 @@ def test_full_disk_leaves_neither_object_nor_temp(
     def refuse(_fd: int, _data: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(cas, "_clone", lambda _reader, _writer: False)
-    monkeypatch.setattr(cas.os, "write", refuse)
+    monkeypatch.setattr(transfer, "_clone", lambda _reader, _writer: False)
+    monkeypatch.setattr(transfer.os, "write", refuse)
     with pytest.raises(OSError, match="No space left on device"):
         store.put(source)
     assert [path for path in store.root.rglob("*") if path.is_file()] == []
@@ -152,8 +155,8 @@ def test_full_disk_leaves_neither_object_nor_temp(
 def test_short_writes_are_continued(store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = make_file(tmp_path, bytes(range(200)))
     write = os.write
-    monkeypatch.setattr(cas, "_clone", lambda _reader, _writer: False)
-    monkeypatch.setattr(cas.os, "write", lambda fd, data: write(fd, bytes(data[:7])))
+    monkeypatch.setattr(transfer, "_clone", lambda _reader, _writer: False)
+    monkeypatch.setattr(transfer.os, "write", lambda fd, data: write(fd, bytes(data[:7])))
     blob = store.put(source)
     assert store.path_of(blob.sha256).read_bytes() == bytes(range(200))
 
@@ -165,7 +168,7 @@ def test_clone_is_named_by_what_it_holds(store: ObjectStore, tmp_path: Path, mon
         os.pwrite(writer, os.pread(reader, 100, 0), 0)
         return True
 
-    monkeypatch.setattr(cas, "_clone", clone)
+    monkeypatch.setattr(transfer, "_clone", clone)
     blob = store.put(source)
     assert blob == Blob(hashlib.sha256(b"abc").hexdigest(), 3)
     damage(store.path_of(blob.sha256), b"abd")
@@ -220,3 +223,104 @@ def test_two_processes_put_the_same_files_at_once(store: ObjectStore, tmp_path: 
         store.get(blob, tmp_path / "got", 0o644)
         assert (tmp_path / "got").read_bytes() == source.read_bytes()
         (tmp_path / "got").unlink()
+
+
+def test_a_large_copy_is_hashed_on_a_thread_of_its_own(
+    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = os.urandom(LARGE_BYTES + 12345)
+    source = make_file(tmp_path, data)
+    monkeypatch.setattr(transfer, "_clone", lambda _reader, _writer: False)
+    write = os.write
+    monkeypatch.setattr(transfer.os, "write", lambda fd, piece: write(fd, piece[:70_001]))
+    blob = store.put(source)
+    assert blob == Blob(hashlib.sha256(data).hexdigest(), len(data))
+    store.get(blob, tmp_path / "target", 0o644)
+    assert (tmp_path / "target").read_bytes() == data
+
+
+@pytest.mark.parametrize("size", [10, LARGE_BYTES], ids=["small", "large"])
+def test_a_full_disk_names_the_file_that_could_not_be_written(
+    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    blob = store.put(make_file(tmp_path, bytes(size)))
+
+    def refuse(_fd: int, _data: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(transfer, "_clone", lambda _reader, _writer: False)
+    monkeypatch.setattr(transfer.os, "write", refuse)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        store.get(blob, tmp_path / "target", 0o644)
+    assert caught.value.filename == str(tmp_path / "target")
+    assert not (tmp_path / "target").exists()
+
+
+def test_an_object_that_the_disk_cannot_read_is_a_miss(
+    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blob = store.put(make_file(tmp_path, b"abc"))
+
+    def refuse(_fd: int, _buffers: object) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(transfer.os, "readv", refuse)
+    with pytest.raises(CorruptError, match="object must be readable, got Input/output error"):
+        store.get(blob, tmp_path / "target", 0o644)
+    assert not (tmp_path / "target").exists()
+
+
+@pytest.fixture
+def not_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cas.os, "geteuid", lambda: 1000)
+
+
+@pytest.mark.usefixtures("not_root")
+def test_a_link_is_one_file_with_the_object(store: ObjectStore, tmp_path: Path) -> None:
+    blob = store.put(make_file(tmp_path, b"abc"))
+    store.link(blob, tmp_path / "target", 0o644)
+    assert (tmp_path / "target").samefile(store.path_of(blob.sha256))
+    assert (tmp_path / "target").stat().st_mode & 0o777 == 0o444
+
+
+@pytest.mark.usefixtures("not_root")
+def test_an_executable_output_is_copied_not_linked(store: ObjectStore, tmp_path: Path) -> None:
+    blob = store.put(make_file(tmp_path, b"abc"))
+    store.link(blob, tmp_path / "target", 0o755)
+    assert not (tmp_path / "target").samefile(store.path_of(blob.sha256))
+    assert os.access(tmp_path / "target", os.X_OK)
+
+
+def test_root_gets_copies_because_it_writes_through_a_read_only_mode(
+    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blob = store.put(make_file(tmp_path, b"abc"))
+    monkeypatch.setattr(cas.os, "geteuid", lambda: 0)
+    store.link(blob, tmp_path / "target", 0o644)
+    assert store.path_of(blob.sha256).stat().st_nlink == 1
+
+
+@pytest.mark.usefixtures("not_root")
+def test_where_links_are_impossible_a_copy_is_made(
+    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blob = store.put(make_file(tmp_path, b"abc"))
+
+    def refuse(*_args: object, **_options: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(transfer.os, "link", refuse)
+    store.link(blob, tmp_path / "target", 0o644)
+    assert (tmp_path / "target").read_bytes() == b"abc"
+
+
+@pytest.mark.usefixtures("not_root")
+def test_a_damaged_object_is_refused_through_a_link_too(store: ObjectStore, tmp_path: Path) -> None:
+    blob = store.put(make_file(tmp_path, b"abc"))
+    damage(store.path_of(blob.sha256), b"abd")
+    with pytest.raises(CorruptError, match="object is damaged"):
+        store.link(blob, tmp_path / "target", 0o644)
+    assert not (tmp_path / "target").exists()
+    assert not store.path_of(blob.sha256).exists()
+    with pytest.raises(CorruptError, match="object must be readable, got No such file or directory"):
+        store.link(blob, tmp_path / "target", 0o644)

@@ -6,30 +6,16 @@ by rename, so it is whole or not there; a mode bit or a time is never trusted.
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import hashlib
 import os
-import stat
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 from tzrec_build.errors import CorruptError
 from tzrec_build.faults import fault_point
+from tzrec_build.store.transfer import Blob, ReadError, copy_hashed, hash_file, link_file
 
-BUFFER_BYTES = 1 << 20
-FICLONE = 0x40049409  # linux/fs.h: share the extents of another file (btrfs, xfs, bcachefs, ...)
 STALE_TEMP_S = 24 * 3600.0
-_NO_CLONE = {errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM, errno.EACCES}
-
-
-@dataclass(frozen=True, slots=True)
-class Blob:
-    """Name and length of one object: SHA-256 in hexadecimal, bytes."""
-
-    sha256: str
-    size: int
 
 
 class ObjectStore:
@@ -37,19 +23,24 @@ class ObjectStore:
 
     Args:
         root: the folder; made when the first object is put.
+        share: whether extents may be shared with the files that are put and restored.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, share: bool = True) -> None:
         self.root = root
+        self._share = share
 
     def path_of(self, sha256: str) -> Path:
         """Name the place of an object, present or not."""
         return self.root / "objects" / sha256[:2] / sha256[2:]
 
+    def _place(self, sha256: str) -> str:
+        return f"{self.root}/objects/{sha256[:2]}/{sha256[2:]}"
+
     def has(self, blob: Blob) -> bool:
         """Say whether an object of this name and length is there; its bytes are checked by `get` only."""
         try:
-            return self.path_of(blob.sha256).stat().st_size == blob.size
+            return os.stat(self._place(blob.sha256)).st_size == blob.size
         except OSError:
             return False
 
@@ -64,8 +55,8 @@ class ObjectStore:
         """
         temp = self._new_temp()
         try:
-            with source.open("rb") as reader, temp.open("w+b") as writer:
-                blob = copy_hashed(reader.fileno(), writer.fileno())
+            with source.open("rb", buffering=0) as reader, temp.open("w+b", buffering=0) as writer:
+                blob = copy_hashed(reader.fileno(), writer.fileno(), share=self._share)
                 if not self.has(blob):
                     os.fchmod(writer.fileno(), 0o444)
                     os.fsync(writer.fileno())
@@ -90,22 +81,67 @@ class ObjectStore:
             CorruptError: the object is missing or damaged. A damaged one is removed, so that the next `put` heals the store.
             OSError: the target cannot be written. The target does not exist after either error.
         """
-        source = self.path_of(blob.sha256)
+        source = self._place(blob.sha256)
         try:
             reader = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError as err:
             raise CorruptError(f"{source}: object must be readable, got {err.strerror}") from err
         try:
-            found = _write_new(reader, target, mode)
+            found = self._write_new(reader, str(target), mode)
+        except ReadError as err:
+            raise CorruptError(f"{source}: object must be readable, got {err.strerror}") from err
         finally:
             os.close(reader)
-        if found != blob:
-            target.unlink(missing_ok=True)
-            source.unlink(missing_ok=True)
-            expected = f"{blob.sha256} of {blob.size} bytes"
-            raise CorruptError(
-                f"{source}: object is damaged, expected {expected}, got {found.sha256} of {found.size} bytes"
-            )
+        self._check(blob, found, target)
+
+    def link(self, blob: Blob, target: Path, mode: int) -> None:
+        """Make `target` one file with the object, every byte of it checked; a copy where that cannot be, or must not.
+
+        An executable output is copied: the object's mode is that of all its names. So is everything for root, who writes
+        through a read-only mode.
+
+        Raises:
+            CorruptError, OSError: as `get`.
+        """
+        source = self._place(blob.sha256)
+        try:
+            linked = not mode & 0o111 and os.geteuid() != 0 and link_file(source, str(target))
+        except FileNotFoundError as err:
+            raise CorruptError(f"{source}: object must be readable, got {err.strerror}") from err
+        if not linked:
+            self.get(blob, target, mode)
+            return
+        try:
+            found = hash_file(target)
+        except OSError as err:
+            target.unlink()
+            raise CorruptError(f"{source}: object must be readable, got {err.strerror}") from err
+        self._check(blob, found, target)
+
+    def _check(self, blob: Blob, found: Blob, target: Path) -> None:
+        """Refuse a restored file that is not what its name says; the object goes too."""
+        if found == blob:
+            return
+        source = self.path_of(blob.sha256)
+        target.unlink(missing_ok=True)
+        source.unlink(missing_ok=True)
+        expected = f"{blob.sha256} of {blob.size} bytes"
+        raise CorruptError(
+            f"{source}: object is damaged, expected {expected}, got {found.sha256} of {found.size} bytes"
+        )
+
+    def _write_new(self, reader: int, target: str, mode: int) -> Blob:
+        """Copy an open object into a file that did not exist; on an error the file is gone again, and named by the error."""
+        writer = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+        try:
+            return copy_hashed(reader, writer, share=self._share)
+        except BaseException as err:
+            os.unlink(target)
+            if isinstance(err, OSError) and err.filename is None and not isinstance(err, ReadError):
+                err.filename = target
+            raise
+        finally:
+            os.close(writer)
 
     def write_whole(self, target: Path, data: bytes) -> None:
         """Write a small file below the root by way of ``tmp/``: synced, then renamed over what was there."""
@@ -132,59 +168,23 @@ class ObjectStore:
             pass
         return removed
 
+    def objects(self) -> Iterator[tuple[str, int]]:
+        """List what is there, unchecked: name and length of each object, sorted by name."""
+        for folder in _names(f"{self.root}/objects"):
+            for name in _names(f"{self.root}/objects/{folder}"):
+                try:
+                    yield folder + name, os.lstat(f"{self.root}/objects/{folder}/{name}").st_size
+                except FileNotFoundError:  # another process just took it
+                    continue
+
     def _new_temp(self) -> Path:
         folder = self.root / "tmp"
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{os.getpid()}-{time.time_ns()}-{os.urandom(4).hex()}"
 
 
-def copy_hashed(reader: int, writer: int) -> Blob:
-    """Copy one open file into another, empty one and name what was written; shares extents where the disk can.
-
-    Args:
-        reader: file descriptor, at its start.
-        writer: file descriptor open for reading too, because a clone is named by what it then holds.
-    """
-    if _clone(reader, writer):
-        return _pump(writer, -1)
-    return _pump(reader, writer)
-
-
-def is_executable(path: Path) -> bool:
-    """Say whether the owner of a file may execute it."""
-    return bool(path.stat().st_mode & stat.S_IXUSR)
-
-
-def _write_new(reader: int, target: Path, mode: int) -> Blob:
-    """Copy an open object into a file that did not exist; on an error the file is gone again."""
-    writer = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+def _names(folder: str) -> list[str]:
     try:
-        return copy_hashed(reader, writer)
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
-    finally:
-        os.close(writer)
-
-
-def _clone(reader: int, writer: int) -> bool:
-    """Share the extents of `reader` with `writer`; False where the file system cannot."""
-    try:
-        fcntl.ioctl(writer, FICLONE, reader)
-    except OSError as err:
-        if err.errno in _NO_CLONE:
-            return False
-        raise
-    return True
-
-
-def _pump(reader: int, writer: int) -> Blob:
-    """Hash everything that `reader` still has, writing it to `writer` unless that is -1."""
-    digest, size, buffer = hashlib.sha256(), 0, memoryview(bytearray(BUFFER_BYTES))
-    while count := os.readv(reader, [buffer]):
-        piece = buffer[:count]
-        digest.update(piece)
-        size += count
-        while writer >= 0 and piece:
-            piece = piece[os.write(writer, piece) :]
-    return Blob(digest.hexdigest(), size)
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
