@@ -15,7 +15,7 @@ from doit.action import BaseAction
 from doit.exceptions import TaskFailed
 
 from tzrec_build.errors import BuildError, CorruptError
-from tzrec_build.graph import child, publish
+from tzrec_build.graph import child, publish, texts
 from tzrec_build.graph.digests import find, is_glob, walk
 from tzrec_build.graph.expand import expand_command
 from tzrec_build.graph.fresh import Judge, Snapshot
@@ -173,6 +173,7 @@ def make(shop: Workshop, spec: TaskSpec) -> None:
         elapsed_s = time.monotonic() - start_s
         record = {**before.parts(), "outputs": outputs, "key": key, "how": how, "elapsed_s": round(elapsed_s, 3)}
         judge.state.set_record(spec.name, record)
+        texts.note_inputs(judge.state, spec, before.inputs)
         publish.drop_work(spec, work)
     shop.console.finished(spec.name, how, elapsed_s)
 
