@@ -173,6 +173,7 @@ def make(shop: Workshop, spec: TaskSpec) -> None:
         elapsed_s = time.monotonic() - start_s
         record = {**before.parts(), "outputs": outputs, "key": key, "how": how, "elapsed_s": round(elapsed_s, 3)}
         judge.state.set_record(spec.name, record)
+        judge.generation += 1
         texts.note_inputs(judge.state, spec, before.inputs)
         publish.drop_work(spec, work)
     shop.console.finished(spec.name, how, elapsed_s)

@@ -72,6 +72,7 @@ class Judge:
     def look_again(self) -> None:
         """Forget which source files were looked at: they may have been edited since the start of this process."""
         self.closure = Closure(self.state, self.digests, self._root)
+        self.generation += 1
 
     def snapshot(self, spec: TaskSpec, made: Overlay | None = None) -> Snapshot:
         """The present state of everything that `spec` depends on; what is not there is an empty mapping.
@@ -83,7 +84,9 @@ class Judge:
         params = {"command": list(spec.argv), "threads": spec.threads, "outputs": spec.outputs}
         params.update({f"params.{name}": value for name, value in spec.params})
         return Snapshot(
-            inputs={entry.name: [self._content(spec, entry, path, made) for path in entry.paths] for entry in spec.inputs},
+            inputs={
+                entry.name: [self._content(spec, entry, path, made) for path in entry.paths] for entry in spec.inputs
+            },
             params={name: json.dumps(value, sort_keys=True) for name, value in params.items()},
             code=self.closure.digests(spec.module, spec.kinds) if spec.module else {},
             env=self._environment(spec),
@@ -182,7 +185,9 @@ class Judge:
         if found is not None:
             return found
         outputs = self.outputs(spec)
-        return None if record["outputs"] == outputs else changed_files(f"output {spec.out}/", record["outputs"], outputs)
+        return (
+            None if record["outputs"] == outputs else changed_files(f"output {spec.out}/", record["outputs"], outputs)
+        )
 
 
 def _plain_version(version: str) -> str:

@@ -1,12 +1,16 @@
 """What the build remembers between runs: one SQLite file, committed at every change, and doit's backend on top of it.
 
-Tables (``workspace/.state/state.db``):
+Tables (``workspace/.state/state.db``, format 2):
 
-* ``files``: path, device, inode, size, mtime_ns, ctime_ns -> xxh3-128 (16 bytes), SHA-256 (hex text or null until first needed)
+* ``files``: path -> device, inode, size, mtime_ns, ctime_ns, xxh3-128 (16 bytes), SHA-256 (see `SHA_CHARS`; null until first
+  needed). A folder has a row under ``PATH/`` with its listing in the place of the digest
 * ``code``: xxh3-128 of a source file -> AST digest, imported module names
 * ``facts``: key -> what the graph needs to know of a config (JSON)
-* ``records``: task -> the state of its last good run (JSON, see `fresh.py`)
+* ``records``: task -> stamp, a short form of its last good run that a no-op compares (see `fresh.py`; empty = not known)
+* ``bodies``: task -> that run as JSON, read when something has changed
 * ``ignored``: tasks that ``doit ignore`` named
+
+Whoever needs a table more makes it at its first use: ``state.connection().execute("create table if not exists ...")``.
 """
 
 from __future__ import annotations
@@ -16,25 +20,35 @@ import os
 import sqlite3
 import sys
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 from tzrec_build.errors import BuildError
+from tzrec_build.graph.stamp import stamp_of
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+SHA_CHARS = 64  # of SHA-256 in hex; 8 more follow in the table, a CRC-32: a wrong digest there would miss the cache
 _DAMAGED = ("not a database", "malformed")
 _TABLES = """
-create table if not exists files(path text primary key, dev int, ino int, size int, mtime int, ctime int, xxh blob, sha text);
-create table if not exists code(xxh blob primary key, ast text, imports text);
+create table if not exists files(path text primary key, dev int, ino int, size int, mtime int, ctime int, xxh blob, sha text) without rowid;
+create table if not exists code(xxh blob primary key, ast text, imports text) without rowid;
 create table if not exists facts(key text primary key, body text);
-create table if not exists records(task text primary key, body text);
+create table if not exists records(task text primary key, stamp blob) without rowid;
+create table if not exists bodies(task text primary key, body text);
 create table if not exists ignored(task text primary key);
 """
+_FROM_1 = """
+alter table records rename to records_1;
+drop table files;
+drop table code;
+"""  # digests are taken again: format 1 has no check of its SHA-256
 
 FileRow = tuple[int, int, int, int, int, bytes, str | None]
 
 
 class State:
-    """The state file, read whole at the start; every write is committed at once (WAL, so a kill -9 loses nothing committed).
+    """The state file, its short tables read whole at the start; every write is committed at once (WAL, so a kill -9 loses
+    nothing committed).
 
     Threads each get a connection of their own. A damaged file is put aside with a warning and started anew: that costs a
     rehash, and a restore where the cache is on, never a wrong "up to date".
@@ -44,17 +58,20 @@ class State:
         self.folder = folder
         self.path = os.path.join(folder, "state.db")
         self._local = threading.local()
-        self._write_lock = threading.Lock()
+        self._write_lock = threading.RLock()
+        self.files: dict[str, FileRow] = {}
+        self.code: dict[bytes, tuple[str, str]] = {}
+        self.records: dict[str, bytes] = {}
+        self.ignored: set[str] = set()
         os.makedirs(folder, exist_ok=True)
         try:
             self._load()
         except sqlite3.DatabaseError as err:
-            if not any(mark in str(err) for mark in _DAMAGED):
-                raise BuildError(f"{self.path}: cannot be opened ({err}); check disk space and permissions") from err
-            self._put_aside(err)
+            self._start_anew(err)
             self._load()
 
-    def _connection(self) -> sqlite3.Connection:
+    def connection(self) -> sqlite3.Connection:
+        """This thread's connection; every statement is its own transaction unless it says ``begin``."""
         con: sqlite3.Connection | None = getattr(self._local, "con", None)
         if con is None:
             con = sqlite3.connect(self.path, timeout=30, isolation_level=None)
@@ -64,35 +81,75 @@ class State:
         return con
 
     def _load(self) -> None:
-        con = self._connection()
+        con = self.connection()
         (version,) = con.execute("pragma user_version").fetchone()
-        if version not in (0, SCHEMA_VERSION):
-            raise BuildError(
-                f"{self.path}: written by another version of tzrec-build (format {version}, this one reads {SCHEMA_VERSION}); "
-                "use that version, or remove the file: artifacts in the cache are then restored"
-            )
-        if version == 0:
-            con.executescript(_TABLES)
-            con.execute(f"pragma user_version={SCHEMA_VERSION}")
-        self.files: dict[str, FileRow] = {row[0]: row[1:] for row in con.execute("select * from files")}
-        self.code: dict[bytes, tuple[str, str]] = {row[0]: row[1:] for row in con.execute("select * from code")}
-        self.records: dict[str, str] = dict(con.execute("select * from records"))
-        self.ignored: set[str] = {row[0] for row in con.execute("select task from ignored")}
+        if version not in (0, 1, SCHEMA_VERSION):
+            self._put_aside(f"written by another version of tzrec-build (format {version})", f".format{version}")
+            con, version = self.connection(), 0
+        if version != SCHEMA_VERSION:
+            self._make_tables(con, version)
+        self.files = {row[0]: row[1:] for row in con.execute("select * from files")}
+        self.code = {row[0]: row[1:] for row in con.execute("select * from code")}
+        self.records = dict(con.execute("select * from records"))
+        self.ignored = {row[0] for row in con.execute("select task from ignored")}
 
-    def _put_aside(self, err: sqlite3.DatabaseError) -> None:
-        self._local = threading.local()  # the connection that failed is closed with it
-        aside = self.path + ".damaged"
+    def _make_tables(self, con: sqlite3.Connection, version: int) -> None:
+        """Make what a new file needs; a file of format 1 keeps its records."""
+        steps = [_FROM_1] if version == 1 else []
+        steps.append(_TABLES)
+        if version == 1:
+            print(
+                f"{self.path}: format 1 is now format {SCHEMA_VERSION}; files are hashed again, once", file=sys.stderr
+            )
+            steps.append("insert or ignore into bodies select task, body from records_1;")
+            steps.append("insert or ignore into records select task, x'' from records_1; drop table records_1;")
+        con.executescript(f"begin immediate; {' '.join(steps)} pragma user_version={SCHEMA_VERSION}; commit;")
+
+    def _start_anew(self, err: sqlite3.DatabaseError) -> None:
+        if not any(mark in str(err) for mark in _DAMAGED):
+            raise BuildError(f"{self.path}: cannot be opened ({err}); check disk space and permissions") from err
+        self._put_aside(f"damaged ({err})", ".damaged")
+
+    def _put_aside(self, why: str, suffix: str) -> None:
+        self._local = threading.local()  # every connection to the old file is closed with it
         print(
-            f"{self.path}: damaged ({err}); moved to {aside} and started anew, inputs are hashed again", file=sys.stderr
+            f"{self.path}: {why}; moved to {self.path}{suffix} and started anew, inputs are hashed again",
+            file=sys.stderr,
         )
-        os.replace(self.path, aside)
+        os.replace(self.path, self.path + suffix)
         for tail in ("-wal", "-shm"):
             if os.path.exists(self.path + tail):
                 os.unlink(self.path + tail)
 
     def _write(self, statement: str, row: tuple[object, ...]) -> None:
+        self._write_all([(statement, [row])])
+
+    def _write_all(self, statements: list[tuple[str, list[tuple[object, ...]]]]) -> None:
+        """Commit some changes together; damage that shows only now is put aside, and what is in memory is written anew."""
         with self._write_lock:
-            self._connection().execute(statement, row)
+            try:
+                self._commit(statements)
+            except sqlite3.DatabaseError as err:
+                if isinstance(err, sqlite3.OperationalError):
+                    raise
+                self._start_anew(err)
+                self._make_tables(self.connection(), 0)
+                files = [(path, *row) for path, row in self.files.items()]
+                self._commit([("insert or replace into files values(?,?,?,?,?,?,?,?)", files), *statements])
+
+    def _commit(self, statements: list[tuple[str, list[tuple[object, ...]]]]) -> None:
+        con = self.connection()
+        if len(statements) == 1 and len(statements[0][1]) == 1:
+            con.execute(statements[0][0], statements[0][1][0])
+            return
+        con.execute("begin immediate")
+        try:
+            for statement, rows in statements:
+                con.executemany(statement, rows)
+        except sqlite3.Error:
+            con.execute("rollback")
+            raise
+        con.execute("commit")
 
     def set_file(self, path: str, row: FileRow) -> None:
         """Remember the digests of a file as it was when its stat values were these."""
@@ -106,6 +163,14 @@ class State:
         if row is not None:
             self.set_file(new, row)
 
+    def drop_files(self, paths: Iterable[str]) -> None:
+        """Forget files that are no more."""
+        rows: list[tuple[object, ...]] = [(path,) for path in paths]
+        for (path,) in rows:
+            self.files.pop(str(path), None)
+        if rows:
+            self._write_all([("delete from files where path=?", rows)])
+
     def set_code(self, xxh: bytes, ast_digest: str, imports: str) -> None:
         """Remember what one source text parses to."""
         self.code[xxh] = (ast_digest, imports)
@@ -113,23 +178,44 @@ class State:
 
     def facts(self, key: str) -> dict[str, Any] | None:
         """Facts of a config under `key`, or None when they are not known yet."""
-        row = self._connection().execute("select body from facts where key=?", (key,)).fetchone()
+        row = self.connection().execute("select body from facts where key=?", (key,)).fetchone()
         return json.loads(row[0]) if row else None
 
     def set_facts(self, key: str, facts: dict[str, Any]) -> None:
         """Remember the facts of a config."""
         self._write("insert or replace into facts values(?,?)", (key, json.dumps(facts)))
 
+    def record(self, task: str) -> dict[str, Any] | None:
+        """The record of a task's last good run; None when there is none, or it cannot be read."""
+        try:
+            row = self.connection().execute("select body from bodies where task=?", (task,)).fetchone()
+            record = json.loads(row[0]) if row else None
+        except (sqlite3.DatabaseError, ValueError, TypeError):
+            return None
+        return record if isinstance(record, dict) else None
+
     def set_record(self, task: str, record: dict[str, Any]) -> None:
         """Commit the record of a task that has just been published."""
-        body = json.dumps(record, separators=(",", ":"))
-        self.records[task] = body
-        self._write("insert or replace into records values(?,?)", (task, body))
+        body, stamp = json.dumps(record, separators=(",", ":")), stamp_of(record)
+        self.records[task] = stamp
+        self._write_all(
+            [
+                ("insert or replace into records values(?,?)", [(task, stamp)]),
+                ("insert or replace into bodies values(?,?)", [(task, body)]),
+            ]
+        )
+
+    def set_stamp(self, task: str, stamp: bytes) -> None:
+        """Note the short form of a record that was found to hold."""
+        self.records[task] = stamp
+        self._write("update records set stamp=? where task=?", (stamp, task))
 
     def forget(self, task: str) -> None:
         """Drop the record of a task; its artifact stays on disk."""
         self.records.pop(task, None)
-        self._write("delete from records where task=?", (task,))
+        self._write_all(
+            [("delete from records where task=?", [(task,)]), ("delete from bodies where task=?", [(task,)])]
+        )
 
     def set_ignored(self, task: str, *, ignored: bool) -> None:
         """Mark a task as ignored, or not any longer."""
