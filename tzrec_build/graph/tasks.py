@@ -65,6 +65,7 @@ class Graph:
         self.root = root
         self._specs: list[TaskSpec] = []
         self._defaults: list[str] = []
+        self._max_cost_s = 0.0
         self._error: BuildError | None = None
         self._loaded = False
         self._judge: Judge | None = None
@@ -81,6 +82,7 @@ class Graph:
             "par_type": "thread",
             "num_process": len(os.sched_getaffinity(0)),
             "default_tasks": self._defaults,
+            "max_cost": self._max_cost_s,
             "verbosity": 0,
         }
 
@@ -141,6 +143,7 @@ class Graph:
             ]
             specs = [_protos(self.root), *roots]
         self._specs = specs
+        self._max_cost_s = workspace.max_cost_s
         built = {pipeline.folder + "/" + pipeline.build_dir for pipeline in workspace.pipelines if pipeline.default}
         self._defaults = [
             spec.name
