@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import subprocess
 import sys
 import time
 
@@ -72,11 +74,41 @@ def test_a_background_process_that_holds_the_pipe_ends_with_the_command(tmp_path
     assert gone(int(lines[0]))
 
 
-def test_a_process_in_a_session_of_its_own_does_not_keep_the_task(tmp_path):
+def test_a_process_in_a_session_of_its_own_ends_with_the_command(tmp_path):
     code = "import subprocess; print(subprocess.Popen(['sleep', '600'], start_new_session=True).pid)"
     lines = []
     child.run(command(tmp_path, code), lines.append)
-    os.kill(int(lines[0]), 9)  # still there, and not ours to end
+    assert gone(int(lines[0]))
+
+
+def test_a_killed_build_leaves_nothing_running(tmp_path):
+    """Not a grandchild in the group, not one in a session of its own."""
+    inner = "import subprocess, time; a = subprocess.Popen(['sleep', '600'])\n"
+    inner += "b = subprocess.Popen(['sleep', '600'], start_new_session=True); print(a.pid, b.pid, flush=True); time.sleep(600)"
+    code = "from tzrec_build.graph import child; import sys\n"
+    code += f"run = child.Command((sys.executable, '-c', {inner!r}), '.', child.environment((), 1, '.'), './log')\n"
+    code += "child.run(run, lambda line: print(line, flush=True))"
+    env = {**os.environ, "PYTHONPATH": os.getcwd()}
+    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=env, stdout=subprocess.PIPE) as build:
+        pids = [int(pid) for pid in build.stdout.readline().split()]
+        assert len(pids) == 2
+        build.kill()
+    assert all(gone(pid, os.kill) for pid in pids)
+
+
+def test_who_asks_is_told_the_process_and_the_exit_code(tmp_path):
+    started = []
+    with pytest.raises(child.CommandError) as error:
+        child.run(command(tmp_path, "raise SystemExit(9)"), lambda _line: None, started.append)
+    assert error.value.code == 9
+    assert len(started) == 1
+    assert gone(started[0])
+
+
+def test_a_second_attempt_continues_the_log_under_a_heading(tmp_path):
+    child.run(command(tmp_path, "print('one')"), lambda _line: None)
+    child.run(command(tmp_path, "print('two')", heading="attempt 2"), lambda _line: None)
+    assert (tmp_path / "w/log").read_text() == "one\nattempt 2\ntwo\n"
 
 
 def test_what_a_helper_prints_after_the_command_has_ended_is_kept(tmp_path):
@@ -109,10 +141,12 @@ def test_the_way_to_the_network_is_passed(name, monkeypatch):
     assert child.environment((), 1, "/somewhere")[name] == "x"
 
 
-def gone(group: int) -> bool:
+def gone(pid: int, signal_to=os.killpg) -> bool:
     for _ in range(500):
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)  # a process that ran a command takes orphans on, those of its children too
         try:
-            os.killpg(group, 0)
+            signal_to(pid, 0)
         except ProcessLookupError:
             return True
         time.sleep(0.01)

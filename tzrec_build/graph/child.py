@@ -1,9 +1,13 @@
-"""Child processes of the build: own process group, dies with its parent, log to a file, progress lines to the console."""
+"""Child processes of the build: own process group, dies with its parent, log to a file, progress lines to the console.
+
+Nothing that a command started outlives it, not even in a session of its own: the build is the "subreaper" of its children, so an
+orphan becomes its child, and a marker in the environment says of which command it was (see guard.py for a build that is killed).
+"""
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
+import itertools
 import os
 import select
 import signal
@@ -14,11 +18,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from tzrec_build.errors import BuildError
+from tzrec_build.graph import guard
 
 PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
 GRACE_S = 3.0  # between SIGTERM and SIGKILL; all in all a build ends within 5 s of Ctrl-C
 POLL_S = 0.02
 LINGER_S = (
@@ -69,10 +75,24 @@ PASSED = (
     *("REQUESTS_CA_BUNDLE", "XDG_CACHE_HOME"),
 )
 
-_libc = ctypes.CDLL(None, use_errno=True)
 _running: set[subprocess.Popen[bytes]] = set()
 _lock = threading.Lock()
 _stopping = threading.Event()
+_counter = itertools.count()
+_build: list[Any] = []  # once the first command ran: libc, the marker of this build, the guard's process id
+
+
+class CommandError(BuildError):
+    """A command did not end well.
+
+    Args:
+        text: what a person reads.
+        code: its exit code, negative for a signal; None when it was stopped with the build, which is no reason to try again.
+    """
+
+    def __init__(self, text: str, code: int | None) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +105,7 @@ class Command:
         env: the whole environment of the child.
         log_path: file that gets stdout and stderr, in the order written.
         timeout_s: seconds after which the group is ended; 0 for none.
+        heading: line in front of what it prints; the log is then continued, not begun.
     """
 
     argv: tuple[str, ...]
@@ -92,6 +113,7 @@ class Command:
     env: Mapping[str, str]
     log_path: str
     timeout_s: float = 0.0
+    heading: str = ""
 
 
 def environment(declared: tuple[str, ...], threads: int, root: str) -> dict[str, str]:
@@ -102,23 +124,33 @@ def environment(declared: tuple[str, ...], threads: int, root: str) -> dict[str,
     return env
 
 
-def run(command: Command, on_line: Callable[[str], None]) -> None:
+def _ignore(_pid: int) -> None:
+    """Nobody wants to know."""
+
+
+def run(command: Command, on_line: Callable[[str], None], on_start: Callable[[int], None] = _ignore) -> None:
     """Run a command to its end, line by line into its log; what it left in the background ends with it.
 
     Args:
         command: what to run.
         on_line: called with each line as it is printed.
+        on_start: called with its process id.
     Raises:
-        BuildError: it cannot be started, failed, ran past its time limit or was stopped; the text holds the tail of its log.
+        CommandError: it failed, ran past its time limit or was stopped; the text holds the tail of its log.
+        BuildError: it cannot be started.
     """
     if _stopping.is_set():
-        raise BuildError("stopped before it started")
+        raise CommandError("stopped before it started", None)
     os.makedirs(os.path.dirname(command.log_path), exist_ok=True)
-    with open(command.log_path, "wb") as log:
+    mark = f"{_own_build()}.{next(_counter)}."
+    with open(command.log_path, "ab" if command.heading else "wb") as log:
+        if command.heading:
+            log.write(f"{command.heading}\n".encode())
         printed = _Printed(log, on_line)
-        process = _start(command)
+        process = _start(command, mark)
         with _lock:
             _running.add(process)
+        on_start(process.pid)
         timed_out = threading.Event()
         timer = threading.Timer(command.timeout_s, _time_out, (process, timed_out)) if command.timeout_s else None
         if timer:
@@ -132,31 +164,91 @@ def run(command: Command, on_line: Callable[[str], None]) -> None:
             code = process.wait()
             with _lock:
                 _running.discard(process)
-    if code == 0:
-        return
+            _end_strays(mark, process.pid)
+    if code:
+        raise _failure(command, code, printed.tail, timed_out=timed_out.is_set())
+
+
+def _failure(command: Command, code: int, tail: list[str], *, timed_out: bool) -> CommandError:
     if _stopping.is_set():
-        raise BuildError("stopped")
-    cause = f"ran longer than {command.timeout_s:.0f} s" if timed_out.is_set() else _cause(code)
-    tail = "\n".join(f"    {line}" for line in printed.tail)
-    raise BuildError(f"{cause}; the end of its log ({command.log_path}):\n{tail}")
+        return CommandError("stopped", None)
+    cause = f"ran longer than {command.timeout_s:.0f} s" if timed_out else _cause(code)
+    lines = "\n".join(f"    {line}" for line in tail)
+    return CommandError(f"{cause}; the end of its log ({command.log_path}):\n{lines}", code)
 
 
-def _start(command: Command) -> subprocess.Popen[bytes]:
+def _own_build() -> str:
+    """Marker of this build; the first call prepares the process for having children."""
+    with _lock:
+        if not _build:
+            import ctypes  # a no-op needs none
+
+            libc = ctypes.CDLL(None, use_errno=True)
+            libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+            mark = f"{os.getpid()}-{time.time_ns()}"
+            _build[:] = [libc, mark, guard.start(mark)]
+    return str(_build[1])
+
+
+def _start(command: Command, mark: str) -> subprocess.Popen[bytes]:
+    parent, prctl = os.getpid(), _build[0].prctl
+
+    def die_with_parent() -> None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it was killed before the line above
+            os._exit(1)
+
     try:
         return subprocess.Popen(
             command.argv,
             cwd=command.cwd,
-            env=dict(command.env),
+            env={**command.env, guard.MARK: mark},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call through a library loaded beforehand
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call through a library loaded beforehand
         )
     except OSError as err:
         raise BuildError(
             f"{command.argv[0]}: cannot be started ({err.strerror}); is it installed and executable?"
         ) from err
+
+
+def _end_strays(mark: str, group: int) -> None:
+    """End what a command left running outside of its group, and reap all of it: orphans have become children of this process."""
+    deadline_s = time.monotonic() + LINGER_S
+    while _reap(-group) and time.monotonic() < deadline_s:  # they were killed, which may take the kernel a moment
+        time.sleep(POLL_S / 10)
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children", "rb") as file:
+            children = {int(pid) for pid in file.read().split()}
+    except OSError:
+        guard.end_marked(mark)  # a kernel that does not list children
+        return
+    with _lock:
+        strays = children - {process.pid for process in _running} - {_build[2]}
+    if strays:
+        guard.end_marked(mark)
+    for pid in strays:
+        if _group_of(pid) not in {os.getpgrp(), 0}:  # what others here start is in our own group, and theirs to reap
+            _reap(pid)
+
+
+def _reap(pid: int) -> bool:
+    """Reap a dead child (of a group, when negative); whether there may be more."""
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _group_of(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return 0
 
 
 class _Printed:
@@ -240,10 +332,6 @@ def _cause(code: int) -> str:
     return f"ended by signal {signal.Signals(-code).name}" if code < 0 else f"failed with exit code {code}"
 
 
-def _die_with_parent() -> None:
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def _kill_group(process: subprocess.Popen[bytes], signum: int) -> None:
     try:
         os.killpg(process.pid, signum)
@@ -283,3 +371,8 @@ def end_all() -> None:
         ender.start()
     for ender in enders:
         ender.join()
+
+
+def pause(seconds: float) -> bool:
+    """Wait, and return early with True when the build is being stopped."""
+    return _stopping.wait(seconds)
