@@ -30,6 +30,11 @@ _GROUP_DOCS = {"step": "the users' own steps ([step.NAME])"}
 _force: list[bool] = []
 
 
+def cache_switch() -> str:
+    """The file that switches the cache off while it is there (``doit cache off``)."""
+    return os.path.join(state.open_state().folder, "cache.off")
+
+
 def force() -> None:
     """Note that ``doit -a`` asked to run whatever record and cache say; called by our `run` command."""
     _force.append(True)
@@ -119,7 +124,7 @@ class Graph:
         if self._workshop is None:
             from tzrec_build.store.action_cache import ActionCache
 
-            cache = ActionCache.open(os.environ)
+            cache = ActionCache.open(os.environ, cache_switch())
             self._workshop = Workshop(self.judge(), cache, reporter.screen(), CODE_ROOT, forced=bool(_force))
         return self._workshop
 
