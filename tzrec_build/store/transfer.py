@@ -110,7 +110,8 @@ def _reserve(writer: int, size: int) -> None:
 
 def _pump(reader: int, writer: int) -> Blob:
     """Hash everything that `reader` still has, writing it to `writer` unless that is -1."""
-    digest, size, buffer = hashlib.sha256(), 0, memoryview(bytearray(BUFFER_BYTES))
+    room = min(os.fstat(reader).st_size + 1, BUFFER_BYTES)  # to clear 1 MB takes longer than to hash a small file
+    digest, size, buffer = hashlib.sha256(), 0, memoryview(bytearray(room))
     while count := _read(reader, buffer):
         digest.update(buffer[:count])
         size += count

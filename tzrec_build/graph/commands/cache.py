@@ -176,7 +176,7 @@ def shown_size(size: int) -> str:
     >>> [shown_size(size) for size in (0, 999, 1500, 20 * 10**9)]
     ['0 B', '999 B', '1.5 kB', '20.0 GB']
     """
-    for unit, scale in reversed(SIZES.items()):
+    for unit, scale in reversed(list(SIZES.items())):
         if size >= scale > 1:
             return f"{size / scale:.1f} {unit}"
     return f"{size} B"
