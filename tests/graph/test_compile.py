@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -73,7 +74,9 @@ def specs(tmp_path, pipelines, facts=FACTS):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "pipeline.toml").write_text(text)
     found = compile_workspace(load_workspace(str(tmp_path)), lambda _pipeline, _edits: facts)
-    return {spec.name: spec for spec in found}
+    for error in found.broken.values():
+        raise error
+    return {spec.name: spec for spec in found.specs}
 
 
 @pytest.fixture
@@ -161,6 +164,7 @@ def test_without_an_eval_table_nothing_is_evaluated(tmp_path):
     facts = {**FACTS, "train_input_path": "a.parquet", "paths": []}
     found = specs(tmp_path, {"short": '[config]\npath = "x.config"\n'}, facts)
     assert "evaluate:short" not in found
+    assert set(found["page:short"].task_deps) == {"final_config:short", "train:short"}
     assert "--eval_input_path" not in found["train:short"].argv
 
 
@@ -280,7 +284,8 @@ SLOTS = '[resources]\ngpu = 2\n[cache]\nmatch = "exact-machine"\n'
 def running(tmp_path):
     (tmp_path / "workspace").mkdir()
     (tmp_path / "workspace/workspace.toml").write_text(SLOTS)
-    return specs(tmp_path, {"prep": PREP, "a": RUNNING, "steps": STEPS})
+    facts = {**FACTS, "paths": [{**row, "value": os.path.basename(row["value"])} for row in FACTS["paths"]]}
+    return specs(tmp_path, {"prep": PREP, "a": RUNNING, "steps": STEPS}, facts)
 
 
 def test_slots_retries_and_limits_of_a_step(running):

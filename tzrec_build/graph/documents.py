@@ -69,6 +69,23 @@ class Problems:
         raise NotSupportedError(what, "\n".join([where, *(f"not supported yet: {a} in {b}" for a, b in others)]))
 
 
+def locate(root: str, source: str, keys: Keys) -> str:
+    """Say ``FILE:LINE`` of a key once everything is loaded: reads the files again, which only an error is worth.
+
+    Args:
+        root: the project's folder.
+        source: the pipeline's file, relative to it.
+        keys: a key of it, or of [defaults] in workspace.toml; () = the file's first line.
+    """
+    own = read_document(f"{root}/{source}", source, Problems())
+    if own and keys and not own.has(keys):
+        name = f"{source.partition('/')[0]}/workspace.toml"
+        shared = read_document(f"{root}/{name}", name, Problems())
+        if shared and shared.has(("defaults", *keys)):
+            return shared.at(("defaults", *keys))
+    return own.at(keys) if own else f"{source}:1"
+
+
 def show(value: object) -> str:
     """Write a TOML value for a message: short, on one line, safe for any depth.
 

@@ -1,13 +1,13 @@
-"""References between pipelines, ``PIPELINE:ARTIFACT[/file]``: parsed, resolved to instances, and free of cycles."""
+"""References between pipelines, ``PIPELINE:ARTIFACT[/file]``: parsed and resolved to instances."""
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from tzrec_build.errors import suggestion
+from tzrec_build.graph.builds import Builds
 from tzrec_build.graph.documents import Problems
 from tzrec_build.graph.expand import Value, instance_label
 from tzrec_build.graph.instance import Instance, table_of
@@ -39,47 +39,10 @@ ARTIFACTS: Mapping[str, str] = {  # artifact -> table without which the pipeline
     "benchmark": "benchmark",
     "page": "config",
 }
-MADE_FROM: Mapping[str, tuple[str, ...]] = {  # artifact -> artifacts of the same pipeline that it is made from
-    "config": ("convert",),
-    "select_config": ("config",),
-    "train_select": ("select_config",),
-    "importance": ("train_select",),
-    "prune": ("importance", "config"),
-    "final_config": ("config", "prune"),
-    "fg": ("final_config",),
-    "train": ("final_config",),
-    "checkpoint": ("pick",),
-    "pick": ("train",),
-    "evaluate": ("pick", "final_config"),
-    "export": ("pick", "final_config"),
-    "predict": ("pick", "final_config"),
-    "embed": ("pick", "final_config"),
-    "index": ("embed",),
-    "embed_users": ("pick", "final_config"),
-    "hitrate": ("index", "embed_users"),
-    "benchmark_run": ("final_config",),
-    "benchmark": ("benchmark_run",),
-    "page": ("evaluate", "hitrate", "benchmark", "importance"),
-}
-READ_BY: Mapping[tuple[str, str], tuple[str, ...]] = {  # (table, key) with a path -> artifacts that read it
-    ("config", "path"): ("config",),
-    ("config", "easyrec"): ("convert",),
-    ("config", "fg_json"): ("convert",),
-    ("config", "feature_info"): ("config",),
-    ("data", "train"): ("train_select", "train", "benchmark_run"),
-    ("data", "eval"): ("evaluate", "benchmark_run"),
-    ("train", "init_from"): ("train",),
-    ("checkpoint", "path"): ("pick",),
-    ("config", "edit"): ("train_select", "train", "fg", "benchmark_run"),  # a path that the config names
-    ("index", "input"): ("index",),
-    ("index", "items"): ("embed",),
-    ("hitrate", "users"): ("embed_users",),
-    ("hitrate", "baseline"): ("hitrate",),
-    ("benchmark", "baseline"): ("benchmark",),
-}
 ITEM_ARTIFACTS: Mapping[str, str] = {"eval": "evaluate", "predict": "predict"}  # [KIND.NAME] -> artifact VERB_NAME
-VERBS = frozenset({*ARTIFACTS, *ITEM_ARTIFACTS.values(), "benchmark_run", "step"})  # first parts of task names
-Node = tuple[str, str]  # pipeline instance, artifact or step
+VERBS = frozenset(
+    {*ARTIFACTS, *ITEM_ARTIFACTS.values(), "benchmark_run", "step", "protos"}
+)  # first parts of task names
 
 
 class Ref(NamedTuple):
@@ -115,29 +78,20 @@ def parse_ref(text: str, names: Collection[str]) -> Ref | None:
     return Ref(head, artifact, path)
 
 
-class Edge(NamedTuple):
-    """One reference: who reads, what is read, and ``FILE:LINE`` of the text."""
-
-    reader: Node
-    read: Node
-    where: str
-
-
 class References:
     """Resolves the path texts of all instances; every instance must have been parsed."""
 
-    def __init__(self, instances: Sequence[Instance], workspace_folder: str, problems: Problems) -> None:
+    def __init__(self, instances: Sequence[Instance], builds: Builds, problems: Problems) -> None:
         self._by_name = {instance.name: instance for instance in instances}
         self._bases: dict[str, list[Instance]] = {}
         for instance in instances:
             self._bases.setdefault(instance.base_name, []).append(instance)
-        self._workspace_folder = os.path.realpath(workspace_folder)
+        self._builds = builds
         self._problems = problems
         self._columns: dict[tuple[str, str], list[Value]] = {}
-        self._edges: dict[Node, list[Edge]] = {}
 
     def resolve(self) -> None:
-        """Rewrite every path text so that it names an instance; then look for cycles."""
+        """Rewrite every path text so that it names an instance."""
         for instance in self._by_name.values():
             for keys, values in instance.tables.items():
                 for name, value in values.items():
@@ -145,7 +99,6 @@ class References:
                         values[name] = self._resolve_value(instance, (*keys, name), value)
             if instance.tables.get(("train",), {}).get("init_from") == "":
                 del instance.tables["train",]["init_from"]
-        self._find_cycles()
 
     def _resolve_value(self, instance: Instance, keys: Keys, value: object) -> object:
         if isinstance(value, str):
@@ -174,18 +127,16 @@ class References:
                 return text
             if keys == ("train", "init_from"):
                 text = self._previous(instance, text)
+                if not text:
+                    return text
             found = SHAPE.fullmatch(text)
             if not found:
-                self._check_path(instance, text)
+                self._builds.check(instance.folder, text)
                 return text
             ref = self._find(instance, found[1], found[2])
         except ValueError as error:
             self._problems.add(instance.merged.at(keys), f"[{'.'.join(keys[:-1])}] {keys[-1]}: {error}")
             return text
-        node = (ref.pipeline, ref.artifact)
-        for reader in _readers(keys):
-            edge = Edge((instance.name, reader), node, instance.merged.at(keys))
-            self._edges.setdefault(edge.reader, []).append(edge)
         return f"{ref.pipeline}:{ref.artifact}" + (f"/{ref.path}" if ref.path else "")
 
     def _previous(self, instance: Instance, text: str) -> str:
@@ -262,73 +213,6 @@ class References:
         if not any(f"{path}/".startswith(f"{file}/") or file.startswith(f"{path}/") for file in files):
             place = instance.merged.at(("step", artifact, "outputs"))
             raise ValueError(f"step {artifact!r} ({place}) has no output {path!r}{suggestion(path, files)}")
-
-    def _check_path(self, instance: Instance, text: str) -> None:
-        """Refuse another spelling of an artifact: the order of the tasks follows from references only."""
-        plain = re.split(r"[*?\[]", text, maxsplit=1)[0]
-        real = os.path.realpath(os.path.join(instance.folder, plain))
-        parts = os.path.relpath(real, self._workspace_folder).split("/")
-        if len(parts) < 2 or parts[1] != "build" or parts[0] not in self._bases:
-            return
-        below = parts[2:]
-        label = f":{below.pop(0)}" if below and "=" in below[0] else ""
-        name = f"{parts[0]}{label}:{'/'.join(below) or 'ARTIFACT'}"
-        raise ValueError(f"{text!r} lies in the build folder of {parts[0]!r}; write the reference {name!r}")
-
-    def _find_cycles(self) -> None:
-        """Report the first cycle, with the place of every reference on it."""
-        done: set[Node] = set()
-        for start in list(self._edges):
-            cycle = self._walk(start, done)
-            if cycle:
-                steps = "; ".join(
-                    f"{edge.reader[0]}:{edge.reader[1]} reads {edge.read[0]}:{edge.read[1]} ({edge.where})"
-                    for edge in cycle
-                )
-                self._problems.add(cycle[0].where, f"references must not go in a circle: {steps}; remove one")
-                return
-
-    def _walk(self, start: Node, done: set[Node]) -> list[Edge]:
-        """Search depth first without recursion; chains of daily instances are thousands of nodes long."""
-        path: list[Edge] = []
-        on_path = {start}
-        stack: list[tuple[Node, Iterator[Edge]]] = [(start, self._from(start))]
-        while stack:
-            node, edges = stack[-1]
-            edge = next((edge for edge in edges if edge.read not in done), None)
-            if edge is None:
-                stack.pop()
-                done.add(node)
-                on_path.discard(node)
-                if path:
-                    path.pop()
-            elif edge.read in on_path:
-                first = next((n for n, step in enumerate(path) if step.reader == edge.read), len(path))
-                return [step for step in [*path[first:], edge] if step.where]
-            else:
-                path.append(edge)
-                on_path.add(edge.read)
-                stack.append((edge.read, self._from(edge.read)))
-        return []
-
-    def _from(self, node: Node) -> Iterator[Edge]:
-        own = (Edge(node, (node[0], name), "") for name in MADE_FROM.get(_verb(node[1]), ()))
-        return iter([*self._edges.get(node, ()), *own])
-
-
-def _verb(artifact: str) -> str:
-    """Give the rule of an artifact: "evaluate" for "evaluate_cold", "benchmark_run" for "benchmark_run_7"."""
-    if artifact in ARTIFACTS:
-        return artifact
-    return next((verb for verb in (*ITEM_ARTIFACTS.values(), "benchmark_run") if artifact.startswith(f"{verb}_")), "")
-
-
-def _readers(keys: Keys) -> tuple[str, ...]:
-    if keys[0] == "step":
-        return (keys[1],)
-    if keys[0] in ITEM_ARTIFACTS:
-        return (f"{ITEM_ARTIFACTS[keys[0]]}_{keys[1]}",)
-    return READ_BY[keys[0], keys[1]]
 
 
 def _made(instance: Instance) -> list[str]:

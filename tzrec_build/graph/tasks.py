@@ -15,7 +15,7 @@ from doit.exceptions import InvalidTask
 
 import tzrec_build
 from tzrec_build.config.variables import check_variables
-from tzrec_build.errors import BuildError, CorruptError
+from tzrec_build.errors import BuildError, ConfigError, CorruptError
 from tzrec_build.files import write_bytes
 from tzrec_build.graph import compiled, publish, reporter, state
 from tzrec_build.graph.action import Make, Workshop
@@ -135,7 +135,10 @@ class Graph:
         try:
             check_variables(os.environ)
             workspace = self._workspace()
-            specs = compile_workspace(workspace, self._facts)
+            found = compile_workspace(workspace, self._facts)
+            if found.broken:
+                raise ConfigError("\n".join(dict.fromkeys(str(err) for err in found.broken.values())))
+            specs = list(found.specs)
         except BuildError as err:
             self._error = err
             return

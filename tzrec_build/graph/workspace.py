@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tzrec_build.errors import ConfigError
+from tzrec_build.graph.builds import Builds, shared_folders
 from tzrec_build.graph.check import Merged, check_pipeline_shape, check_workspace_shape, parse_table, parse_value
 from tzrec_build.graph.documents import Document, Problems, read_document, show
 from tzrec_build.graph.expand import (
@@ -109,7 +110,8 @@ class _Loader:
         ]
         self._check_resources(instances, dict(resources), shared)
         self.problems.raise_wrong()
-        References(instances, self.base, self.problems).resolve()
+        self._check_shared(folders)
+        References(instances, Builds((name, f"{self.base}/{name}") for name in folders), self.problems).resolve()
         self.problems.raise_wrong()
         for instance in instances:
             note_not_built(instance, self.problems)
@@ -165,6 +167,15 @@ class _Loader:
                 self.problems.add(
                     place, f"[step.{step}] has the name of an artifact of the pipeline itself; rename the step"
                 )
+
+    def _check_shared(self, folders: Sequence[str]) -> None:
+        """See that no two pipelines build into one folder."""
+        for one, other in shared_folders((name, f"{self.base}/{name}") for name in folders):
+            self.problems.add(
+                f"{WORKSPACE}/{other}/{PIPELINE_FILE}:1",
+                f"a link makes {WORKSPACE}/{other}/build the build folder of {one!r} "
+                f"({WORKSPACE}/{one}/{PIPELINE_FILE}:1) too; give each pipeline a folder of its own",
+            )
 
     def _parse_workspace(self, document: Document | None) -> tuple[tuple[tuple[str, int], ...], CacheSpec]:
         """Parse [resources], [cache] and [vars]; the first two are returned."""
