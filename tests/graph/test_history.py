@@ -46,9 +46,10 @@ def test_each_task_has_its_own_last_run(state):
     assert {task: run.how for task, run in history.last_all(state).items()} == {"a:p": "built", "b:p": "restored"}
 
 
-def test_the_table_does_not_grow_without_end(state):
+@pytest.mark.parametrize("how", ["built", "failed"])
+def test_the_table_does_not_grow_without_end(state, how):
     for i in range(history.KEPT + 5):
-        history.note(state, Run("a:p", "built", float(i), 1.0))
+        history.note(state, Run("a:p", how, float(i), 1.0))
     history.note(state, Run("b:p", "built", 0.0, 1.0))
     rows = state.connection().execute("select task, min(start), count(*) from runs group by task").fetchall()
     assert rows == [("a:p", 5.0, history.KEPT), ("b:p", 0.0, 1)]

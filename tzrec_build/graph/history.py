@@ -15,7 +15,7 @@ _INDEX = "create index if not exists runs_of_task on runs(task)"
 _DROP_OLD = """
 delete from runs where task=?1
 and rowid not in (select rowid from runs where task=?1 order by rowid desc limit ?2)
-and rowid not in (select max(rowid) from runs where task=?1 and how='built')
+and rowid not in (select ifnull(max(rowid), -1) from runs where task=?1 and how='built')
 """
 
 

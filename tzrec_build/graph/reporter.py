@@ -1,9 +1,10 @@
-"""What a build prints: one line per task, progress of the running ones, counts and headline numbers at the end."""
+"""doit's side of what a build prints: passes on what doit tells, sums up at the end. See console.py and screen.py."""
 
 from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import sys
 import threading
 import time
@@ -11,102 +12,39 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from tzrec_build.graph import child
+from tzrec_build.graph.console import Console, Event
+from tzrec_build.graph.screen import Screen
 from tzrec_build.graph.spec import TaskSpec
-from tzrec_build.graph.state import set_running
-
-LOG_INTERVAL_S = 10.0  # of progress lines where stdout is not a terminal
-_SIGNS = {"built": "+", "restored": "<", "failed": "!"}
+from tzrec_build.graph.state import open_state, set_running
 
 
-class Screen:
-    """Serialises what several tasks print; on a terminal the last line shows the running tasks and is redrawn."""
+class Wishes:
+    """What the command line and the plan say about the report, before doit makes the reporter.
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._tty = stream.isatty()
-        self._lock = threading.Lock()
-        self._running: dict[str, tuple[float, str]] = {}
-        self._last_s: dict[str, float] = {}
-        self._phases: dict[str, str] = {}
-        self._children: dict[str, int] = {}
-        self.counts = {"built": 0, "restored": 0, "up to date": 0, "failed": 0}
+    Attributes:
+        events: stream of ``--json-events``, or None.
+        plan: task -> "build" or "restore", empty when no plan was taken.
+        workers: how many tasks run at once.
+    """
 
-    def line(self, text: str) -> None:
-        """Print one whole line above the status line."""
-        with self._lock:
-            self._clear()
-            self._stream.write(text + "\n")
-            self._draw()
-
-    def started(self, task: str) -> None:
-        """A task begins."""
-        with self._lock:
-            self._running[task] = (time.monotonic(), "")
-            self._last_s[task] = time.monotonic()
-            self._clear()
-            self._draw()
-
-    def progress(self, task: str, line: str) -> None:
-        """One line of a running task: redrawn at once on a terminal, every `LOG_INTERVAL_S` in a log."""
-        now_s = time.monotonic()
-        with self._lock:
-            start_s, _ = self._running.get(task, (now_s, ""))
-            self._running[task] = (start_s, line)
-            if self._tty:
-                self._clear()
-                self._draw()
-            elif now_s - self._last_s.get(task, now_s) >= LOG_INTERVAL_S:
-                self._last_s[task] = now_s
-                self._stream.write(f"  {task}: {line}\n")
-                self._stream.flush()
-
-    def phase(self, task: str, name: str) -> None:
-        """What a running task does now: waiting, key, restoring, running, retrying, checking, caching or publishing."""
-        with self._lock:
-            self._phases[task] = name
-
-    def started_child(self, task: str, pid: int) -> None:
-        """The command of a task runs as process `pid`."""
-        with self._lock:
-            self._children[task] = pid
-
-    def finished(self, task: str, how: str, elapsed_s: float) -> None:
-        """A task was built or restored."""
-        self._end(task, how)
-        self.line(f"{_SIGNS[how]} {task}  {how} in {elapsed_s:.1f} s")
-
-    def failed(self, task: str, text: str) -> None:
-        """A task failed; the text says where and what to do."""
-        self._end(task, "failed")
-        self.line(f"{_SIGNS['failed']} {text}")
-
-    def _end(self, task: str, how: str) -> None:
-        with self._lock:
-            self._running.pop(task, None)
-            self.counts[how] += 1
-
-    def _clear(self) -> None:
-        if self._tty:
-            self._stream.write("\r\x1b[K")
-
-    def _draw(self) -> None:
-        if self._tty and self._running:
-            width = os.get_terminal_size(self._stream.fileno()).columns - 1
-            now_s = time.monotonic()
-            shown = [f"{name} {now_s - start:.0f} s {line}".rstrip() for name, (start, line) in self._running.items()]
-            self._stream.write(" | ".join(shown)[:width])
-        self._stream.flush()
+    def __init__(self) -> None:
+        self.events: TextIO | None = None
+        self.plan: dict[str, str] = {}
+        self.workers = len(os.sched_getaffinity(0))
 
 
-_screens: list[Screen] = []
+wishes = Wishes()
+_consoles: list[Console] = []
 _specs: dict[str, TaskSpec] = {}
+_stopped = threading.Event()
 
 
-def screen() -> Screen:
-    """The screen of this process: the reporter's, or stdout before there is one."""
-    if not _screens:
-        _screens.append(Screen(sys.stdout))
-    return _screens[0]
+def screen() -> Console:
+    """What the actions of this process talk to: the reporter's console, or one on stdout before there is one."""
+    if not _consoles:
+        _consoles.append(Console())
+        _consoles[0].listen(Screen(sys.stdout, _consoles[0]))
+    return _consoles[0]
 
 
 def know(specs: Mapping[str, TaskSpec]) -> None:
@@ -117,21 +55,85 @@ def know(specs: Mapping[str, TaskSpec]) -> None:
 class Reporter:
     """doit reporter ``tzrec``."""
 
-    desc = "tzrec-build: one line per task, progress, counts and headline numbers"
+    desc = "tzrec-build: running tasks with time left, one line per task that ends, counts and headline numbers"
 
     def __init__(self, outstream: TextIO, options: Mapping[str, Any]) -> None:  # noqa: ARG002 - doit's signature
-        _screens[:] = [Screen(outstream)]
-        self._screen = _screens[0]
+        self._console = Console()
+        _consoles[:] = [self._console]
+        self._screen = Screen(outstream, self._console)
+        self._console.listen(self._screen)
         self._start_s = time.monotonic()
+        self._tasks: Mapping[str, Any] = {}
+        self._selected: list[str] = []
         self._whole: set[str] = set()  # tasks whose artifact is what it should be, as far as this run has looked
-        self._unmet: list[str] = []
+        self._failed: dict[str, str] = {}
         self._errors: list[str] = []
+        self._events: Any = None
+        self._trace: Any = None
 
-    def initialize(self, tasks: Mapping[str, Any], selected_tasks: list[str]) -> None:  # noqa: ARG002 - doit's signature
+    def initialize(self, tasks: Mapping[str, Any], selected_tasks: list[str]) -> None:
         """Called before the first task: from here on doit's `remove` means failure, and signals end the children."""
         set_running()
         signal.signal(signal.SIGINT, _stop)
         signal.signal(signal.SIGTERM, _stop)
+        self._tasks, self._selected = tasks, selected_tasks
+        self._console.at_first_task(self._look_ahead)
+        if wishes.events is not None:
+            from tzrec_build.graph.events import EventFile
+
+            self._events = EventFile(wishes.events, self._explain, self._console.line)
+            self._events.write("build_start", {"tasks": len(self._needs()), "plan": wishes.plan or None})
+            self._console.listen(self._events, every_task=True)
+
+    def _look_ahead(self) -> None:
+        """What only a build that makes something pays for: recorded times, the drawn lines, the trace."""
+        from tzrec_build.graph.history import costs_s
+        from tzrec_build.graph.outlook import Outlook
+        from tzrec_build.graph.trace import Trace
+
+        try:
+            costs = costs_s(open_state())
+        except sqlite3.Error as err:
+            costs = {}
+            self._console.line(f"! times of earlier builds: cannot be read ({err}); no time left is shown")
+        self._screen.outlook = Outlook(self._needs(), costs, wishes.workers, wishes.plan)
+        self._screen.start_ticking()
+        self._trace = Trace(self._start_s, self._explain)
+        self._console.listen(self._trace)
+        self._console.listen(self._note)
+
+    def _needs(self) -> dict[str, tuple[str, ...]]:
+        """The chosen tasks and all that they need, groups left out, in an order in which they can run."""
+        from tzrec_build.graph.outlook import ordered
+
+        chosen: set[str] = set()
+        stack = [name for name in self._selected if name in self._tasks]
+        while stack:
+            name = stack.pop()
+            if name not in chosen:
+                chosen.add(name)
+                stack += self._tasks[name].task_dep
+        return ordered({name: task.task_dep for name, task in self._tasks.items() if name in chosen and task.actions})
+
+    def _explain(self, task: str) -> dict[str, Any]:
+        """Why a task ran, and its key once it is on record."""
+        judged = getattr(self._tasks.get(task), "uptodate", None)
+        record = None if task in self._failed else open_state().record(task)
+        return {"reason": repr(judged[0][0]) if judged else "", "key": record["key"] if record else None}
+
+    def _note(self, event: Event) -> None:
+        """Keep what a task came to."""
+        if event.kind != "task_end":
+            return
+        from tzrec_build.graph.history import Run, note
+
+        detail = event.detail
+        how = "stopped" if detail.get("stopped") else detail["how"]
+        run = Run(event.task, how, time.time() - detail["elapsed_s"], detail["elapsed_s"], detail["message"])
+        try:
+            note(open_state(), run)
+        except sqlite3.Error as err:
+            self._console.line(f"! {event.task}: its time cannot be kept ({err}); check disk space and permissions")
 
     def get_status(self, task: Any) -> None:
         """A task is looked at."""
@@ -139,14 +141,13 @@ class Reporter:
     def execute_task(self, task: Any) -> None:
         """A task starts; groups have no actions and are not shown."""
         if task.actions:
-            self._screen.started(task.name)
+            self._console.started(task.name)
 
     def add_failure(self, task: Any, fail: Any) -> None:
-        """A task failed, or could not start because one that it needs failed."""
-        if fail.__class__.__name__ == "UnmetDependency":
-            self._unmet.append(task.name)
-        else:
-            self._screen.failed(task.name, fail.get_msg().strip())
+        """A task failed, or could not start because one that it needs failed: those are listed at the end."""
+        if fail.__class__.__name__ != "UnmetDependency":
+            self._failed[task.name] = fail.get_msg().strip()
+            self._console.failed(task.name, self._failed[task.name], stopped=_stopped.is_set())
 
     def add_success(self, task: Any) -> None:
         """A task is done; `Make` has reported how."""
@@ -156,11 +157,11 @@ class Reporter:
         """A task needed nothing."""
         self._whole.add(task.name)
         if task.name in _specs:
-            self._screen.counts["up to date"] += 1
+            self._console.up_to_date(task.name)
 
     def skip_ignore(self, task: Any) -> None:
         """A task that the user ignores."""
-        self._screen.line(f"~ {task.name}  ignored")
+        self._console.line(f"~ {task.name}  ignored")
 
     def cleanup_error(self, exception: Any) -> None:
         """An error in a teardown."""
@@ -175,40 +176,46 @@ class Reporter:
 
     def complete_run(self) -> None:
         """Print what was made, where it lies, and the numbers that a person waits for."""
-        counts = self._screen.counts
-        for name in self._unmet:
-            self._screen.line(f"- {name}  not built: a task that it needs failed")
-        for text in self._errors:
-            self._screen.line(f"! {text}")
-        if (counts["built"] or counts["restored"]) and not counts["failed"] and not self._errors:
-            for text in artifacts_and_headlines([spec for name, spec in _specs.items() if name in self._whole]):
-                self._screen.line(text)
+        counts = self._console.counts
+        self._screen.close()
+        for text in self._last_lines():
+            self._console.line(text)
+        elapsed_s = time.monotonic() - self._start_s
+        if self._events is not None:
+            self._events.write("build_end", {"counts": counts, "elapsed_s": round(elapsed_s, 3)})
         shown = ", ".join(f"{name} = {count}" for name, count in counts.items())
-        self._screen.line(f"{shown} ({time.monotonic() - self._start_s:.1f} s)")
+        self._console.line(f"{shown} ({elapsed_s:.1f} s)")
+
+    def _last_lines(self) -> list[str]:
+        """What failed, what it held up, where the artifacts lie; nothing when there was nothing to do."""
+        from tzrec_build.graph import summary
+
+        lines = self._keep_trace()
+        if self._failed:
+            lines += summary.not_built(list(self._failed), self._console.ended, self._needs())
+            if len(self._failed) > 1 or next(reversed(self._console.ended)) not in self._failed:
+                lines += ["", *summary.failures(self._failed)]
+        lines += [f"! {text}" for text in self._errors]
+        made = [how for how in self._console.ended.values() if how in {"built", "restored"}]
+        if made and not self._failed and not self._errors:
+            whole = [spec for name, spec in _specs.items() if name in self._whole]
+            lines += summary.artifacts_and_headlines(whole, self._console.ended)
+        return lines
+
+    def _keep_trace(self) -> list[str]:
+        if self._trace is None:
+            return []
+        from tzrec_build.graph.trace import keep
+
+        try:
+            keep(open_state().folder, self._trace.close(self._console.clock()))
+        except OSError as err:
+            return [f"! trace of this build: not written ({err}); check disk space and permissions"]
+        return []
 
 
 def _stop(signum: int, frame: object) -> None:  # noqa: ARG001 - a signal handler's signature
     """End every child, then leave doit the way Ctrl-C does."""
+    _stopped.set()
     child.end_all()
     raise KeyboardInterrupt
-
-
-def artifacts_and_headlines(specs: list[TaskSpec]) -> list[str]:
-    """Lines that say where the artifact of each task lies and its headline numbers, pipeline by pipeline."""
-    lines = []
-    headlines: list[str] = []
-    shown_folder = ""
-    for spec in specs:
-        folder = os.path.join(spec.folder, spec.out)
-        if ":" not in spec.name or not os.path.isdir(folder):
-            continue  # a task of the checkout itself, or not built
-        if spec.folder != shown_folder:
-            shown_folder = spec.folder
-            lines += ["", os.path.relpath(spec.folder)]
-        lines.append(f"  {spec.out:<26}  {spec.doc}")
-        if spec.headline and os.path.isfile(os.path.join(folder, spec.headline)):
-            headlines.append(os.path.join(folder, spec.headline))
-    for path in headlines:
-        with open(path, encoding="utf-8") as file:
-            lines += ["", *file.read().splitlines()]
-    return [*lines, ""]
