@@ -122,3 +122,17 @@ def test_what_is_known_of_a_file_moves_with_its_folder(digests, tmp_path, monkey
     monkeypatch.setattr(Digests, "_read", lambda *_a, **_k: pytest.fail("read again"))
     assert digests.xxh(str(tmp_path / "done/a")) == first
     assert path not in State(str(tmp_path / "state")).files
+
+
+def test_a_sha256_that_somebody_else_took_is_kept_while_the_file_is_the_same(digests, tmp_path, monkeypatch):
+    monkeypatch.setattr("tzrec_build.graph.digests.RACY_NS", 0)
+    path = tmp_path / "a"
+    path.write_bytes(b"abc")
+    digests.xxh(str(path))
+    assert digests.known_sha256(str(path)) == ""
+    digests.note_sha256(str(path), "ab" * 32)
+    assert digests.known_sha256(str(path)) == digests.sha256(str(path)) == "ab" * 32
+    path.write_bytes(b"abd")
+    assert digests.known_sha256(str(path)) == ""
+    digests.note_sha256(str(path), "cd" * 32)
+    assert digests.sha256(str(path)) != "cd" * 32

@@ -28,10 +28,12 @@ class Cache(Protocol):
     def lookup(self, key: str) -> Any:
         """The manifest under an action key, or None."""
 
-    def restore(self, manifest: Any, folder: Any) -> None:
+    def restore(self, manifest: Any, folder: Any, *, immutable: bool = False) -> None:
         """Put the outputs of a manifest into an empty folder; CorruptError when a byte is wrong."""
 
-    def publish(self, key: str, folder: Any, files: list[str], provenance: dict[str, Any]) -> Any:
+    def publish(
+        self, key: str, folder: Any, files: list[str], provenance: dict[str, Any], *, digests: dict[str, str] = ...
+    ) -> Any:
         """Keep the outputs under an action key; never fails the build."""
 
 
@@ -158,7 +160,8 @@ def make(shop: Workshop, spec: TaskSpec) -> None:
         key = judge.key(spec, before)
         work = publish.work_folder(spec, key)
         how = "restored"
-        if shop.forced or not _restore(shop, spec, key, work):
+        manifest = None if shop.forced else _restore(shop, spec, key, work)
+        if manifest is None:
             how = "built"
             _run(shop, spec, work)
             _check_unchanged(judge, spec, before, work)
@@ -166,7 +169,11 @@ def make(shop: Workshop, spec: TaskSpec) -> None:
         outputs = judge.outputs(spec, out)
         if how == "built" and shop.cache is not None and spec.cache != "none":
             provenance = {"task": spec.name, "elapsed_s": round(time.monotonic() - start_s, 3)}
-            shop.cache.publish(key, _path(out), walk(out, skip=RECORDS), provenance)
+            files = walk(out, skip=RECORDS)
+            known = {path: sha for path in files if (sha := judge.digests.known_sha256(f"{out}/{path}"))}
+            manifest = shop.cache.publish(key, _path(out), files, provenance, digests=known)
+        for output in manifest.outputs if manifest else ():  # so that a task which reads it hashes it no second time
+            judge.digests.note_sha256(f"{out}/{output.path}", output.sha256)
         publish.swap(spec, out)
         for path in outputs:
             judge.digests.moved(f"{out}/{path}", os.path.join(spec.folder, spec.out, path))
@@ -185,18 +192,17 @@ def _path(folder: str) -> Any:
     return Path(folder)
 
 
-def _restore(shop: Workshop, spec: TaskSpec, key: str, work: str) -> bool:
-    if shop.cache is None:
-        return False
-    manifest = shop.cache.lookup(key)
-    if manifest is None:
-        return False
+def _restore(shop: Workshop, spec: TaskSpec, key: str, work: str) -> Any:
+    """The manifest whose outputs lie in the work folder now; None when the task must be built."""
+    manifest = shop.cache.lookup(key) if shop.cache else None
+    if shop.cache is None or manifest is None:
+        return None
     try:
-        shop.cache.restore(manifest, _path(publish.fresh_out(spec, work)))
+        shop.cache.restore(manifest, _path(publish.fresh_out(spec, work)), immutable=spec.immutable)
     except CorruptError as err:
         shop.console.progress(spec.name, f"cache entry is damaged, building instead ({err})")
-        return False
-    return True
+        return None
+    return manifest
 
 
 def _run(shop: Workshop, spec: TaskSpec, work: str) -> None:

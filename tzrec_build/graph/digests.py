@@ -65,6 +65,20 @@ class Digests:
             return row[6]
         return self._read(path, with_sha=True)[1]
 
+    def known_sha256(self, path: str) -> str:
+        """SHA-256 of a file's present content if the table has it, else ""; nothing is read."""
+        row = self._state.files.get(path)
+        try:
+            return row[6] or "" if row is not None and row[:5] == _stamp(os.stat(path)) else ""
+        except OSError:
+            return ""
+
+    def note_sha256(self, path: str, sha256: str) -> None:
+        """Keep the SHA-256 of a file that was just read for another purpose, if its row is that of its present content."""
+        row = self._state.files.get(path)
+        if row is not None and row[6] is None and row[:5] == _stamp(os.stat(path)):
+            self._state.set_file(path, (*row[:6], sha256))
+
     def _read(self, path: str, *, with_sha: bool) -> tuple[bytes, str]:
         import xxhash
 

@@ -82,6 +82,14 @@ class TaskSpec:
     exact_machine: bool = False
 
     @property
+    def immutable(self) -> bool:
+        """Whether nothing ever writes into its files once they are there, so that hard links to the cache are safe.
+
+        Our tools replace files and never write into one; what a user's step does with its inputs is unknown.
+        """
+        return bool(self.module)
+
+    @property
     def artifact(self) -> str:
         """Name of the artifact: the last part of its folder."""
         return self.out.rsplit("/", 1)[-1]
