@@ -98,6 +98,7 @@ class Site:
         cache: the action cache, or None when it is off.
         code_root: folder of the package.
         fresh: whether a task is up to date as the disk is now; the verdict that doit itself will use.
+        root: the checkout whose tasks these are.
     """
 
     specs: Mapping[str, TaskSpec]
@@ -105,6 +106,7 @@ class Site:
     cache: Cache | None
     code_root: str
     fresh: Callable[[str], bool]
+    root: str
 
 
 @dataclass(frozen=True, slots=True)

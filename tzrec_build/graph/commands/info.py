@@ -9,6 +9,9 @@ from doit.cmd_info import Info as DoitInfo
 from doit.exceptions import InvalidCommand
 
 from tzrec_build.errors import BuildError, suggestion
+from tzrec_build.graph.causes import duration_text
+from tzrec_build.graph.commands.statuses import Statuses
+from tzrec_build.graph.explain import VERDICTS, accepted_lines
 
 
 class Info(DoitInfo):  # type: ignore[misc]
@@ -21,11 +24,26 @@ class Info(DoitInfo):  # type: ignore[misc]
         for name in pos_args:
             if name not in tasks:
                 raise InvalidCommand(f"{name!r} is no task{suggestion(name, tasks)}")
+        if not hide_status:
+            self.dep_manager = self._statuses = Statuses(self.task_list, pos_args)
         code: int = super()._execute(pos_args, hide_status)
         task = tasks[pos_args[0]]
         if task.actions:
+            for text in accepted_lines(task.actions[0].workshop.judge.record(task.name)):
+                self.outstream.write(f"\n{'note':11s}: {text}\n")
             self.outstream.write(f"\n{'command':11s}: {_shell_line(task)}\n")
         return code
+
+    def get_reasons(self, reasons: str) -> str:
+        """What the plan says of the task."""
+        plan = self._statuses.plan
+        if reasons not in plan.tasks:
+            return " * a task of the group would run"
+        one = plan.tasks[reasons]
+        cost = (
+            f", about {duration_text(one.cost_s)}" if one.cost_s is not None and one.state in {"build", "maybe"} else ""
+        )
+        return "\n".join([f" * {VERDICTS[one.state]}{cost}", *(f"    - {cause}" for cause in one.causes)])
 
 
 def _shell_line(task: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -29,5 +30,8 @@ def site_of(tasks: Iterable[Any]) -> Site | None:
         verdict: bool = ours[name].uptodate[0][0](None, None)
         return verdict
 
+    first = next(iter(ours.values()))
+    inside = first.meta["folder"]  # of its pipeline, as seen from the checkout
+    root = os.path.normpath(os.path.join(first.actions[0].spec.folder, os.path.relpath(".", inside)))
     specs = {name: task.actions[0].spec for name, task in ours.items()}
-    return Site(specs, shop.judge, shop.cache, shop.code_root, fresh)
+    return Site(specs, shop.judge, shop.cache, shop.code_root, fresh, root)

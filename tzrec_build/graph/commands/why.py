@@ -8,13 +8,14 @@ from typing import Any
 from doit.cmd_base import DoitCmdBase
 
 from tzrec_build.errors import BuildError
-from tzrec_build.graph import explain
+from tzrec_build.graph import explain, locks
+from tzrec_build.graph.commands.options import OptionsAnywhere
 from tzrec_build.graph.commands.selection import chosen_tasks
 from tzrec_build.graph.commands.site import site_of
 from tzrec_build.graph.plan import Plan, Planned, Site, Wish, followers, make_plan
 
 
-class Why(DoitCmdBase):  # type: ignore[misc]
+class Why(OptionsAnywhere, DoitCmdBase):  # type: ignore[misc]
     """``doit why``: the dry run; what a build would do with each task, and for which cause."""
 
     name = "why"
@@ -82,12 +83,8 @@ class Why(DoitCmdBase):  # type: ignore[misc]
 
 def _running(site: Site, task: str) -> str:
     """Who makes the artifact at this moment, or ""."""
-    try:
-        from tzrec_build.graph.locks import holder
-    except ImportError:
-        return ""
-    found = holder(site.judge.state.folder, task)
-    return f"by process {found.pid} on {found.host}" if found is not None and found.alive else ""
+    found = locks.holder(site.judge.state.folder, task)
+    return f"by {found}" if found is not None and found.alive else ""
 
 
 def _provenance(site: Site, one: Planned) -> dict[str, Any] | None:
