@@ -6,7 +6,11 @@ import functools
 from typing import Any
 
 from doit.cmd_run import Run as DoitRun
+from doit.exceptions import InvalidCommand
 
+from tzrec_build.errors import ConfigError
+from tzrec_build.graph.commands.gate import Gate, guarded, parse_limit
+from tzrec_build.graph.reporter import wishes
 from tzrec_build.graph.tasks import force
 
 INTERRUPTED = 130  # what a shell says of a program that Ctrl-C ended
@@ -15,12 +19,51 @@ INTERRUPTED = 130  # what a shell says of a program that Ctrl-C ended
 class Run(DoitRun):  # type: ignore[misc]
     """doit's `run`, which also tells the actions of ``-a`` (skip the record and the cache), and takes Ctrl-C without a traceback."""
 
+    cmd_options = (
+        *DoitRun.cmd_options,
+        {
+            "name": "json_events",
+            "short": "",
+            "long": "json-events",
+            "type": str,
+            "default": "",
+            "help": "write what the build does to this file, one JSON object per line; - is stderr",
+        },
+        {
+            "name": "max_cost",
+            "short": "",
+            "long": "max_cost",
+            "type": str,
+            "default": "",
+            "help": "do not start when the plan takes longer than this by recorded times, such as 90s, 30m, 2h; 0 for no limit",
+        },
+    )
+    _params: Any = None
+
+    def execute(self, params: Any, args: list[str]) -> Any:
+        """Open what the options name before anything is built."""
+        self._params = params
+        if params["json_events"]:
+            from tzrec_build.graph.events import open_events
+
+            try:
+                wishes.events = open_events(params["json_events"])
+            except ConfigError as err:
+                raise InvalidCommand(str(err)) from err
+        return super().execute(params, args)
+
     @functools.wraps(DoitRun._execute)  # noqa: SLF001 - doit reads the names of the options from the signature
     def _execute(self, *args: Any, **kwargs: Any) -> int:
-        if kwargs.get("always"):
+        if kwargs["always"]:
             force()
+        wishes.workers = kwargs["num_process"] or 1
+        reporter = kwargs["reporter"]
         try:
+            gate = Gate(parse_limit(self._params["max_cost"]), forced=kwargs["always"], single=kwargs["single"])
+            kwargs["reporter"] = guarded(self.reporters[reporter] if isinstance(reporter, str) else reporter, gate)
             code: int = super()._execute(*args, **kwargs)
+        except ConfigError as err:
+            raise InvalidCommand(str(err)) from err
         except KeyboardInterrupt:
             self.outstream.write("interrupted; what had ended before is kept, the next build goes on from there\n")
             return INTERRUPTED

@@ -1,0 +1,137 @@
+"""What stands before a build: its plan is printed, and a build that would cost more than is allowed does not start.
+
+When everything is up to date nothing is printed and nothing is judged twice: the verdicts taken here are those that doit then uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from tzrec_build.errors import ConfigError
+
+SHOWN_COSTLY = 5
+
+
+class Gate:
+    """The plan of one build.
+
+    Args:
+        limit_s: recorded seconds that a build may cost; 0 for no limit.
+        forced: ``doit -a``.
+        single: ``doit -s``.
+    """
+
+    def __init__(self, limit_s: float, *, forced: bool, single: bool) -> None:
+        self._limit_s, self._forced, self._single = limit_s, forced, single
+        self.refused = False
+        self.states: dict[str, str] = {}
+
+    def plan(self, tasks: Mapping[str, Any], selected: Iterable[str], write: Callable[[str], None]) -> None:
+        """Plan the build of the selected tasks, and print the plan where there is something to do.
+
+        Args:
+            tasks: doit's tasks by name.
+            selected: tasks and groups that were asked for.
+            write: prints a line.
+        Raises:
+            ConfigError: the recorded time of the plan is above the limit.
+        """
+        names = _with_needs(tasks, selected)
+        if not self._forced and all(_fresh(tasks[name]) for name in names):
+            return
+        from tzrec_build.graph.commands.site import site_of
+        from tzrec_build.graph.explain import plan_lines
+        from tzrec_build.graph.plan import Wish, make_plan
+
+        site = site_of(tasks.values())
+        if site is None:
+            return
+        plan = make_plan(site, names, Wish(single=self._single, forced=self._forced))
+        self.states = {one.task: one.state for one in plan.stale()}
+        cost_s = plan.cost_s("build", "maybe")
+        if self._limit_s and cost_s > self._limit_s:
+            self.refused = True
+            raise ConfigError(_too_costly(plan, cost_s, self._limit_s))
+        for line in plan_lines(plan) if self.states else ():
+            write(line)
+
+
+def parse_limit(value: str | float) -> float:
+    """Seconds of ``--max_cost``, or of the workspace's key, which is in seconds already; ConfigError when it is no duration."""
+    if not isinstance(value, str):
+        return float(value)
+    from tzrec_build.graph.keys import DURATION
+
+    try:
+        seconds: Any = 0.0 if value in {"", "0"} else DURATION.parse(value)
+    except ValueError as err:
+        raise ConfigError(f"--max_cost: must be {DURATION.rule}, or 0 for no limit, got {value!r}") from err
+    return float(seconds)
+
+
+def _too_costly(plan: Any, cost_s: float, limit_s: float) -> str:
+    from tzrec_build.graph.causes import duration_text
+
+    costly = sorted((one for one in plan.stale() if one.cost_s and one.state != "restore"), key=lambda one: -one.cost_s)
+    lines = [f"  {one.task}  about {duration_text(one.cost_s)}: {one.causes[0].text}" for one in costly[:SHOWN_COSTLY]]
+    more = [f"  and {len(costly) - SHOWN_COSTLY} more"] if len(costly) > SHOWN_COSTLY else []
+    first = (
+        f"max_cost: the plan must take at most {duration_text(limit_s)} by recorded times, got {duration_text(cost_s)}; "
+        "nothing was built"
+    )
+    last = "go on with doit --max_cost 0, name cheaper tasks, or take the change back (doit why tells all causes)"
+    return "\n".join([first, *lines, *more, last])
+
+
+def _fresh(task: Any) -> bool:
+    """Whether doit will find nothing to do; an ignored task is for the plan to tell."""
+    from tzrec_build.graph.state import open_state
+
+    verdict: bool = task.name not in open_state().ignored and task.uptodate[0][0](None, None)
+    return verdict
+
+
+def _with_needs(tasks: Mapping[str, Any], selected: Iterable[str]) -> list[str]:
+    """The selected tasks and all that doit will look at for them, groups left out."""
+    found: dict[str, None] = {}
+    stack = list(selected)[::-1]
+    seen = set()
+    while stack:
+        name = stack.pop()
+        if name in tasks and name not in seen:
+            seen.add(name)
+            stack += tasks[name].task_dep
+            if tasks[name].actions:
+                found[name] = None
+    return list(found)
+
+
+def guarded(reporter: Any, gate: Gate) -> Any:
+    """A reporter class that plans before the first task.
+
+    Args:
+        reporter: the class that doit would use.
+        gate: what is asked.
+    """
+    from tzrec_build.graph.reporter import Reporter, screen, wishes
+
+    ours = issubclass(reporter, Reporter)
+
+    class Guarded(reporter):  # type: ignore[misc]
+        """The same, after the plan."""
+
+        def initialize(self, tasks: Mapping[str, Any], selected_tasks: list[str]) -> None:
+            gate.plan(tasks, selected_tasks, screen().line if ours else _nowhere)
+            wishes.plan = {name: state for name, state in gate.states.items() if state in {"build", "restore"}}
+            super().initialize(tasks, selected_tasks)
+
+        def complete_run(self) -> None:
+            if not gate.refused:
+                super().complete_run()
+
+    return Guarded
+
+
+def _nowhere(line: str) -> None:
+    """Reporters of others print what they print."""
