@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -78,6 +79,51 @@ def test_clean_prints_what_it_removes_and_no_object(two):
     assert two.doit("clean", "step:here:first").out == only.out
     assert not two.path("here/build/first").exists()
     assert two.path("here/build/second").is_dir()
+
+
+KEPT = "step:here:first - kept workspace/here/build/first/: {}; --purge removes it\n"
+
+
+def _edited(project) -> None:
+    project.path("here/build/first/first.txt").write_text("my own words\n")
+
+
+def _added(project) -> None:
+    project.path("here/build/first/notes.txt").write_text("my own words\n")
+
+
+def _lost(project) -> None:
+    shutil.rmtree(project.cache)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "env", "why"),
+    [
+        (_edited, {}, "the action cache has no copy of first.txt as it is now"),
+        (_added, {}, "the action cache has no copy of notes.txt as it is now"),
+        (_lost, {}, "the action cache has no copy"),
+        (lambda _project: None, {"TZREC_CACHE": "off"}, "the action cache is off"),
+    ],
+    ids=["edited", "added", "lost", "off"],
+)
+def test_clean_keeps_what_the_cache_cannot_restore_unless_purge(two, spoil, env, why):
+    two.doit()
+    spoil(two)
+    done = two.doit("clean", "--forget", "step:here:first", **env)
+    assert (done.code, done.out) == (0, KEPT.format(why))
+    assert two.path("here/build/first").is_dir()
+    purged = two.doit("clean", "--purge", "step:here:first", **env)
+    assert purged.out == "step:here:first - removing workspace/here/build/first/\n"
+    assert not two.path("here/build/first").exists()
+
+
+def test_clean_then_build_restores_everything(two):
+    two.doit()
+    assert two.doit("clean").code == 0
+    assert not two.path("here/build/first").exists()
+    again = two.doit()
+    assert again.counts["restored"] == 4
+    assert again.ran == set()
 
 
 def test_clean_that_cannot_remove_says_where_and_goes_on(two):
