@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import os
 
 import pytest
 
@@ -83,17 +83,14 @@ def test_a_link_is_no_output(tmp_path):
         publish.check_promised(task, out)
 
 
-def test_a_lock_waits_for_its_holder(tmp_path):
-    order, waiting = [], threading.Event()
-
-    def second():
-        with publish.task_lock(str(tmp_path), "train:p", lambda _line: waiting.set()):
-            order.append("second")
-
-    with publish.task_lock(str(tmp_path), "train:p"):
-        thread = threading.Thread(target=second)
-        thread.start()
-        assert waiting.wait(10)
-        order.append("first")
-    thread.join(10)
-    assert order == ["first", "second"]
+def test_checkpoints_of_a_training_that_was_cut_off_outlive_another_one(tmp_path):
+    task = spec(tmp_path)
+    mine, other = (publish.work_folder(task, key * 64) for key in "ab")
+    for work in (mine, other):
+        (tmp_path / work / "resume/step-3").mkdir(parents=True)
+    (tmp_path / "build/.work/train/failed/out").mkdir(parents=True)
+    publish.drop_work(task, mine)
+    assert [path.name for path in (tmp_path / "build/.work/train").iterdir()] == ["b" * 16]
+    os.utime(tmp_path / other / "resume", (0, 0))
+    publish.drop_work(task, mine)
+    assert not (tmp_path / "build/.work/train").exists()

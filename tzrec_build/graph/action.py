@@ -6,19 +6,24 @@ import os
 import shlex
 import sqlite3
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from doit.action import BaseAction
 from doit.exceptions import TaskFailed
 
 from tzrec_build.errors import BuildError, CorruptError
-from tzrec_build.graph import child, publish, texts
+from tzrec_build.faults import fault_point
+from tzrec_build.graph import attempt, intents, locks, publish, texts
 from tzrec_build.graph.digests import find, is_glob, walk
 from tzrec_build.graph.expand import expand_command
-from tzrec_build.graph.fresh import Judge, Snapshot
+from tzrec_build.graph.fresh import Judge
+from tzrec_build.graph.frozen import FrozenCode
+from tzrec_build.graph.slots import Slots
 from tzrec_build.graph.spec import RECORDS, Input, TaskSpec
 
 
@@ -43,6 +48,12 @@ class Console(Protocol):
     def progress(self, task: str, line: str) -> None:
         """One line of a running task."""
 
+    def phase(self, task: str, name: str) -> None:
+        """What a task does now: waiting, key, restoring, running, retrying, checking, caching or publishing."""
+
+    def started_child(self, task: str, pid: int) -> None:
+        """The command of a task runs as process `pid`."""
+
     def finished(self, task: str, how: str, elapsed_s: float) -> None:
         """A task was built or restored."""
 
@@ -57,6 +68,8 @@ class Workshop:
         console: where progress goes.
         code_root: folder of the package, which every tool imports from.
         forced: whether ``doit -a`` asked to run whatever record and cache say.
+        slots: the slots of the workspace ([resources]).
+        code: copies of the package that our own tools run from.
     """
 
     judge: Judge
@@ -64,20 +77,26 @@ class Workshop:
     console: Console
     code_root: str
     forced: bool
+    slots: Slots
+    code: FrozenCode
 
 
-def expand_argv(spec: TaskSpec, out: str) -> tuple[str, ...]:
+def expand_argv(spec: TaskSpec, out: str, copies: Mapping[str, str] = MappingProxyType({})) -> tuple[str, ...]:
     """The command with its placeholders filled in: ``{out}``, ``{inputs.NAME}``, ``{outputs.NAME}``, ``{params.NAME}``.
 
     Our own tools take several paths as one comma list; a user's step gets them as arguments of their own. "python" in front
     means the interpreter of this environment.
 
+    Args:
+        spec: the task.
+        out: where it writes.
+        copies: path of an input -> path of the copy that stands for it.
     Raises:
         ConfigError: a placeholder names no input, output or parameter of the task.
     """
     values: dict[str, Sequence[str]] = {"out": [out], "threads": [str(spec.threads)]}
     for entry in spec.inputs:
-        values[f"inputs.{entry.name}"] = [",".join(entry.paths)] if spec.module else _found(spec, entry)
+        values[f"inputs.{entry.name}"] = _given(entry, copies) if spec.module else _found(spec, entry)
     values.update({f"outputs.{name}": [f"{out}/{file}"] for name, file in spec.outputs})
     values.update({f"params.{name}": [str(value)] for name, value in spec.params})
     argv = expand_command(spec.argv, values, spec.name)
@@ -85,6 +104,10 @@ def expand_argv(spec: TaskSpec, out: str) -> tuple[str, ...]:
         return tuple(argv)
     # -P: with `-m` the working folder would come first on the path, and a user's json.py hide the real one
     return (sys.executable, *(("-P",) if spec.module else ()), *argv[1:])
+
+
+def _given(entry: Input, copies: Mapping[str, str]) -> list[str]:
+    return [",".join(copies.get(path, path) for path in entry.paths)]
 
 
 def _found(spec: TaskSpec, entry: Input) -> list[str]:
@@ -145,45 +168,95 @@ class Make(BaseAction):  # type: ignore[misc]
 def make(shop: Workshop, spec: TaskSpec) -> None:
     """Make the artifact of one task.
 
-    The key is taken before the command runs; afterwards everything in it is looked at again, and if an input or the code
-    changed meanwhile the task fails and its outputs stay in the work folder.
+    The key is taken before the command runs; afterwards everything in it that the command could still see change is looked at
+    again, and if it did the task fails and its outputs stay in the work folder.
 
     Raises:
         BuildError: an input is missing, the command failed, an output is missing, or an input changed meanwhile.
     """
     start_s = time.monotonic()
-    judge = shop.judge
-    with publish.task_lock(judge.state.folder, spec.name, lambda line: shop.console.progress(spec.name, line)):
-        judge.look_again()
-        before = judge.snapshot(spec)
-        judge.check_inputs(spec, before)
-        key = judge.key(spec, before)
-        work = publish.work_folder(spec, key)
-        how = "restored"
-        manifest = None if shop.forced else _restore(shop, spec, key, work)
-        if manifest is None:
-            how = "built"
-            _run(shop, spec, work)
-            _check_unchanged(judge, spec, before, work)
-        out = os.path.join(spec.folder, work, "out")
-        outputs = judge.outputs(spec, out)
-        if how == "built" and shop.cache is not None and spec.cache != "none":
-            provenance = {"task": spec.name, "elapsed_s": round(time.monotonic() - start_s, 3)}
-            files = walk(out, skip=RECORDS)
-            known = {path: sha for path in files if (sha := judge.digests.known_sha256(f"{out}/{path}"))}
-            manifest = shop.cache.publish(key, _path(out), files, provenance, digests=known)
-        for output in manifest.outputs if manifest else ():  # so that a task which reads it hashes it no second time
-            judge.digests.note_sha256(f"{out}/{output.path}", output.sha256)
-        publish.swap(spec, out)
-        for path in outputs:
-            judge.digests.moved(f"{out}/{path}", os.path.join(spec.folder, spec.out, path))
-        elapsed_s = time.monotonic() - start_s
-        record = {**before.parts(), "outputs": outputs, "key": key, "how": how, "elapsed_s": round(elapsed_s, 3)}
-        judge.state.set_record(spec.name, record)
+    waited: list[str] = []
+    shop.console.phase(spec.name, "waiting")
+    with locks.held(shop.judge.state.folder, spec.name, lambda line: _wait(shop, spec, waited, line)) as lock:
+        _note_change(shop.judge)
+        try:
+            how = "up to date" if _is_settled(shop, spec, waited) else _make(shop, spec, lock, start_s)
+        finally:
+            _note_change(shop.judge)
+    shop.console.finished(spec.name, how, time.monotonic() - start_s)
+
+
+def _wait(shop: Workshop, spec: TaskSpec, waited: list[str], line: str) -> None:
+    waited.append(line)
+    shop.console.progress(spec.name, line)
+
+
+_generation = threading.Lock()
+
+
+def _note_change(judge: Judge) -> None:
+    """An action starts or ends: what was judged before may no longer hold."""
+    with _generation:
         judge.generation += 1
-        texts.note_inputs(judge.state, spec, before.inputs)
-        publish.drop_work(spec, work)
-    shop.console.finished(spec.name, how, elapsed_s)
+
+
+def _is_settled(shop: Workshop, spec: TaskSpec, waited: list[str]) -> bool:
+    """Whether nothing is left to do: a killed build had all but recorded it, or the build that we waited for made it."""
+    state, settled = shop.judge.state, False
+    for intent in intents.pending(state, spec.name):
+        settled |= intents.settle(state, shop.judge.digests, intent)
+    if waited:
+        state.reload(spec.name)
+    if shop.forced or not (settled or waited):
+        return False
+    shop.judge.look_again()
+    return shop.judge.reason(spec) is None
+
+
+def _make(shop: Workshop, spec: TaskSpec, lock: locks.Lock, start_s: float) -> str:
+    judge, console = shop.judge, shop.console
+    console.phase(spec.name, "key")
+    judge.look_again()
+    before = judge.snapshot(spec)
+    judge.check_inputs(spec, before)
+    key = judge.key(spec, before)
+    fault_point("key.after")
+    work = publish.work_folder(spec, key)
+    out = os.path.join(spec.folder, work, "out")
+    how, outputs = "built", _finished_before(shop, spec, key)
+    if outputs is None:
+        if not shop.forced and _restore(shop, spec, key, work):
+            how = "restored"
+        else:
+            attempt.run(shop, spec, before, attempt.Work(key, work))
+        outputs = judge.outputs(spec, out)
+    elapsed_s = round(time.monotonic() - start_s, 3)
+    record = {**before.parts(), "outputs": outputs, "key": key, "how": how, "elapsed_s": elapsed_s}
+    target = os.path.join(spec.folder, spec.out)
+    intents.write(judge.state, intents.Intent(spec.name, key, out, target, record))
+    if how == "built" and shop.cache is not None and spec.cache != "none":
+        console.phase(spec.name, "caching")
+        provenance = {"task": spec.name, "elapsed_s": elapsed_s}
+        shop.cache.publish(key, _path(out), walk(out, skip=RECORDS), provenance)
+    console.phase(spec.name, "publishing")
+    lock.check()
+    publish.swap(spec, out)
+    for path in outputs:
+        judge.digests.moved(f"{out}/{path}", os.path.join(target, path))
+    intents.record(judge.state, spec.name, record)
+    texts.note_inputs(judge.state, spec, before.inputs)
+    publish.drop_work(spec, work)
+    return how
+
+
+def _finished_before(shop: Workshop, spec: TaskSpec, key: str) -> dict[str, str] | None:
+    """Outputs that a killed build had finished for the same key, still whole in the work folder."""
+    for intent in intents.pending(shop.judge.state, spec.name):
+        if intent.key == key and not shop.forced:
+            outputs: dict[str, str] = intent.record["outputs"]
+            return outputs
+        intents.drop(shop.judge.state, spec.name)
+    return None
 
 
 def _path(folder: str) -> Any:
@@ -203,35 +276,3 @@ def _restore(shop: Workshop, spec: TaskSpec, key: str, work: str) -> Any:
         shop.console.progress(spec.name, f"cache entry is damaged, building instead ({err})")
         return None
     return manifest
-
-
-def _run(shop: Workshop, spec: TaskSpec, work: str) -> None:
-    out = publish.fresh_out(spec, work)
-    command = child.Command(
-        argv=expand_argv(spec, f"{work}/out"),
-        cwd=spec.folder,
-        env=child.environment(spec.env, spec.threads, shop.code_root),
-        log_path=os.path.join(spec.folder, work, "log"),
-        timeout_s=spec.timeout_s,
-    )
-    child.run(command, lambda line: shop.console.progress(spec.name, line))
-    publish.check_promised(spec, out)
-    log_folder = os.path.join(out, RECORDS)
-    os.makedirs(log_folder, exist_ok=True)
-    os.replace(command.log_path, os.path.join(log_folder, "log"))
-
-
-def _check_unchanged(judge: Judge, spec: TaskSpec, before: Snapshot, work: str) -> None:
-    judge.look_again()
-    after = judge.snapshot(spec)
-    if after.parts() == before.parts():
-        return
-    changed = [
-        f"{part} {name}"
-        for part, values in before.parts().items()
-        for name in sorted({*values, *after.parts()[part]})
-        if values.get(name) != after.parts()[part].get(name)
-    ]
-    raise BuildError(
-        f"{spec.name}: changed while it ran: {', '.join(changed)}; its outputs are kept in {work}/out, run again"
-    )

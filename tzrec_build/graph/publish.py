@@ -1,25 +1,26 @@
-"""Work folder, swap and locks: an artifact is whole or not there, and two builds never make the same one at once."""
+"""Work folder and swap: an artifact is whole or not there."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
-import fcntl
 import os
 import shutil
 import time
-from collections.abc import Iterator
 from fnmatch import fnmatch
+from typing import Any
 
 from tzrec_build.errors import BuildError
+from tzrec_build.faults import fault_point
 from tzrec_build.graph.digests import is_glob, walk
 from tzrec_build.graph.spec import RECORDS, TaskSpec
 
 RENAME_EXCHANGE = 2
 AT_FDCWD = -100
 WORK = ".work"  # beside the artifacts, so that a swap is a rename on one file system
-_libc = ctypes.CDLL(None, use_errno=True)
+RESUME = "resume"  # complete checkpoints of a training that was cut off, in its work folder
+RESUME_KEPT_S = 14 * 86400.0  # so long a training that was cut off can go on, whatever was built after it
+_libc: list[Any] = []
 
 
 def work_folder(spec: TaskSpec, key: str) -> str:
@@ -55,27 +56,43 @@ def check_promised(spec: TaskSpec, out: str) -> None:
             )
 
 
+def aside(out: str) -> str:
+    """Where the old artifact lies between the two renames of a swap."""
+    return out + ".old"
+
+
 def swap(spec: TaskSpec, out: str) -> None:
     """Put a finished ``out`` in the place of the artifact in one step, and drop the old one.
 
-    Linux exchanges the two folders atomically (renameat2); where the file system cannot, the old one is moved aside first,
-    so that a kill in between leaves no artifact, never half of one.
+    Linux exchanges the two folders atomically (renameat2). Where the file system cannot, the old one is moved aside first; after
+    a kill in between the next build finds both in the work folder and moves one of them in (see `intents.settle`).
     """
     target = os.path.join(spec.folder, spec.out)
     os.makedirs(os.path.dirname(target), exist_ok=True)
-    old = out + ".old"
-    shutil.rmtree(old, ignore_errors=True)
+    old = aside(out)
+    remove(old)
+    fault_point("swap.before")
     if os.path.isdir(target) and _exchange(out, target):
+        fault_point("swap.between")
         os.rename(out, old)
     else:
         if os.path.lexists(target):
             os.rename(target, old)
+        fault_point("swap.between")
         os.rename(out, target)
+    fault_point("swap.after")
     remove(old)
 
 
 def _exchange(one: str, other: str) -> bool:
-    code = _libc.renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE)
+    """Let two paths change places; False where the file system cannot."""
+    import ctypes
+
+    if not _libc:
+        _libc.append(ctypes.CDLL(None, use_errno=True))
+    if os.environ.get("TZREC_NO_EXCHANGE"):  # lets a test of a whole build take the other road
+        return False
+    code = _libc[0].renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE)
     if code == 0:
         return True
     if ctypes.get_errno() in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
@@ -92,27 +109,28 @@ def remove(path: str) -> None:
             os.unlink(path)
 
 
-def drop_work(spec: TaskSpec, work: str) -> None:
+def drop_work(spec: TaskSpec, work: str, *, purge: bool = False) -> None:
     """Remove what is left of a task's work, earlier failures too, after its artifact was published.
 
-    The folder above belongs to all tasks of the pipeline and stays: another one may be about to work in it.
+    Checkpoints of another training that was cut off stay for a while, unless `purge`. The folder above belongs to all tasks of
+    the pipeline and stays: another one may be about to work in it.
     """
-    shutil.rmtree(os.path.dirname(os.path.join(spec.folder, work)), ignore_errors=True)
+    mine = os.path.join(spec.folder, work)
+    base = os.path.dirname(mine)
+    names = os.listdir(base) if os.path.isdir(base) else []
+    others = [os.path.join(base, name) for name in names if os.path.join(base, name) != mine]
+    kept = [] if purge else [path for path in others if _can_go_on(path)]
+    for path in (mine, *others):
+        if path not in kept:
+            shutil.rmtree(path, ignore_errors=True)
+    if not kept:
+        shutil.rmtree(base, ignore_errors=True)
 
 
-@contextlib.contextmanager
-def task_lock(state_folder: str, task: str, on_wait: object = None) -> Iterator[None]:
-    """Hold the lock of one task; waits while another build of this workspace makes it (the kernel drops it with its holder)."""
-    folder = os.path.join(state_folder, "locks")
-    os.makedirs(folder, exist_ok=True)
-    with open(os.path.join(folder, task.replace("/", "_")), "w") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if callable(on_wait):
-                    on_wait("another build makes this artifact now; waiting for it")
-                    on_wait = None
-                time.sleep(0.1)
-        yield
+def _can_go_on(work: str) -> bool:
+    try:
+        return (
+            bool(os.listdir(f"{work}/{RESUME}")) and time.time() - os.stat(f"{work}/{RESUME}").st_mtime < RESUME_KEPT_S
+        )
+    except OSError:
+        return False

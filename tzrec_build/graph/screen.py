@@ -19,6 +19,7 @@ MOST_LINES = 16  # of running tasks, however high the terminal is
 SIGNS: Mapping[str, tuple[str, str]] = {  # how a task ended -> mark, colour
     "built": ("+", "good"),
     "restored": ("<", "info"),
+    "up to date": ("=", "info"),  # a killed build had finished it, or another one made it meanwhile
     "failed": ("!", "bad"),
 }
 

@@ -20,7 +20,7 @@ import os
 import sqlite3
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tzrec_build.errors import BuildError
@@ -63,6 +63,7 @@ class State:
         self.code: dict[bytes, tuple[str, str]] = {}
         self.records: dict[str, bytes] = {}
         self.ignored: set[str] = set()
+        self.at_end: list[Callable[[], None]] = []  # called when a build has ended
         os.makedirs(folder, exist_ok=True)
         try:
             self._load()
@@ -194,6 +195,14 @@ class State:
             return None
         return record if isinstance(record, dict) else None
 
+    def reload(self, task: str) -> None:
+        """Take over what another process recorded of a task."""
+        row = self.connection().execute("select stamp from records where task=?", (task,)).fetchone()
+        if row is None:
+            self.records.pop(task, None)
+        else:
+            self.records[task] = row[0]
+
     def set_record(self, task: str, record: dict[str, Any]) -> None:
         """Commit the record of a task that has just been published."""
         body, stamp = json.dumps(record, separators=(",", ":")), stamp_of(record)
@@ -289,4 +298,6 @@ class Backend:
             self.remove(task)
 
     def dump(self) -> None:
-        """Nothing is left to write at the end: each record was committed when its task finished."""
+        """Each record was committed when its task finished; what is left is the house-keeping of a build that changed something."""
+        for step in open_state().at_end if _running else ():
+            step()

@@ -21,7 +21,10 @@ from tzrec_build.graph import compiled, publish, reporter, state
 from tzrec_build.graph.action import Make, Workshop
 from tzrec_build.graph.compile import compile_workspace
 from tzrec_build.graph.fresh import Fresh, GroupFresh, Judge
+from tzrec_build.graph.frozen import FrozenCode
 from tzrec_build.graph.grammar import PipelineSpec, Workspace
+from tzrec_build.graph.places import state_folder
+from tzrec_build.graph.slots import Slots
 from tzrec_build.graph.spec import Input, TaskSpec
 
 CODE_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(tzrec_build.__file__)))
@@ -69,13 +72,14 @@ class Graph:
     def __init__(self, root: str) -> None:
         self.root = root
         self._specs: list[TaskSpec] = []
+        self._resources: tuple[tuple[str, int], ...] = ()
         self._defaults: list[str] = []
         self._max_cost_s = 0.0
         self._error: BuildError | None = None
         self._loaded = False
         self._judge: Judge | None = None
         self._workshop: Workshop | None = None
-        state.use_folder(os.path.join(root, "workspace", ".state"))
+        state.use_folder(state_folder(root))
 
     def config(self) -> dict[str, Any]:
         """DOIT_CONFIG: our backend, reporter and checker, threads, and what bare ``doit`` builds."""
@@ -125,7 +129,16 @@ class Graph:
             from tzrec_build.store.action_cache import ActionCache
 
             cache = ActionCache.open(os.environ, cache_switch())
-            self._workshop = Workshop(self.judge(), cache, reporter.screen(), CODE_ROOT, forced=bool(_force))
+            folder = self.judge().state.folder
+            self._workshop = Workshop(
+                self.judge(),
+                cache,
+                reporter.screen(),
+                CODE_ROOT,
+                bool(_force),
+                Slots(os.path.join(folder, "slots"), dict(self._resources)),
+                FrozenCode(os.path.join(folder, "code"), CODE_ROOT, self.judge().digests),
+            )
         return self._workshop
 
     def _load(self) -> None:
@@ -150,7 +163,7 @@ class Graph:
                 replace(spec, task_deps=(PROTOS,)) if spec.module and not spec.task_deps else spec for spec in specs
             ]
             specs = [_protos(self.root), *roots]
-        self._specs = specs
+        self._specs, self._resources = specs, workspace.resources
         self._max_cost_s = workspace.max_cost_s
         built = {pipeline.folder + "/" + pipeline.build_dir for pipeline in workspace.pipelines if pipeline.default}
         self._defaults = [
@@ -243,7 +256,7 @@ class Clean:
             print(f"{self._spec.name} - removing {os.path.relpath(folder)}/")
             if not dryrun:
                 shutil.rmtree(folder)
-                publish.drop_work(self._spec, publish.work_folder(self._spec, "any"))
+                publish.drop_work(self._spec, publish.work_folder(self._spec, "any"), purge=True)
 
 
 def _protos(root: str) -> TaskSpec:
