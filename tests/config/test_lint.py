@@ -1,183 +1,157 @@
 import pytest
 
+from tests.config.lint_cases import CASES, Case
 from tests.config.test_support import MESSAGES
-from tests.config.texts import CONFIGS, GOOD
+from tests.config.texts import CONFIGS, GOOD, MATCH, SEQUENCES, TASKS
 from tzrec_build.config.edit import edit_config
-from tzrec_build.config.lint import lint
-from tzrec_build.config.load import load_pipeline_config, parse_pipeline_config
+from tzrec_build.config.lint import LEVELS, RULES, findings, lint
+from tzrec_build.config.load import load_pipeline_config, parse_config, parse_pipeline_config
 from tzrec_build.config.problems import located, raise_problems
 from tzrec_build.config.ranges import RANGES
+from tzrec_build.config.subject import Subject
 from tzrec_build.errors import ConfigError
 
-TASK = '{ expert_mlp { hidden_units: 4 } task_towers { tower_name: "t" label_name: "clk" losses { binary_cross_entropy {} } } }'
-ENCODER = """{ group_name: "user" feature_names: "a" sequence_groups { group_name: "s" feature_names: "b" }
-               sequence_encoders { pooling_encoder { input: "s" } } }"""
 
-CONSEQUENCES = {  # the old name is gone as well
-    "no-feature": ("unknown-feature",),
-    "duplicate-feature": ("unknown-feature",),
-    "duplicate-group": ("unknown-group",),
-}
+def found(text, replaced, edits, columns):
+    text = text.replace(*replaced)
+    config = edit_config(parse_config(text, "x.config"), edits)
+    return findings(Subject(config, text, None if columns is None else dict.fromkeys(columns, "int64")))
 
 
-def findings(edits):
-    problems = lint(edit_config(parse_pipeline_config(GOOD, "x.config"), edits))
-    return [(problem.rule, problem.text) for problem in problems]
+def broken(case: Case):
+    return found(case.text, case.bad_text, case.bad, case.bad_columns)
 
 
-def test_good_configs_have_no_findings():
-    assert findings({}) == []
-    for path in CONFIGS:
-        assert lint(load_pipeline_config(path)) == []
+def near_miss(case: Case):
+    return found(case.text, case.good_text, case.good, case.good_columns)
+
+
+@pytest.mark.parametrize("text", [GOOD, SEQUENCES, MATCH, TASKS])
+def test_good_texts_have_no_findings(text):
+    assert [problem for problem in found(text, ("", ""), {}, None) if LEVELS[problem.rule] != "unsupported"] == []
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_good_configs_have_no_findings(path):
+    assert lint(load_pipeline_config(path)) == []
+    assert findings(Subject(load_pipeline_config(path), path.read_text())) == []
+
+
+@pytest.mark.parametrize("rule", CASES)
+def test_each_rule_finds_its_mistake_and_only_that(rule):
+    problems = broken(CASES[rule])
+    assert {problem.rule for problem in problems} - {*CASES[rule].also, "unsupported"} == {rule} - {"unsupported"}
+    assert any(CASES[rule].words in problem.text for problem in problems if problem.rule == rule), problems
+
+
+@pytest.mark.parametrize("rule", CASES)
+def test_each_rule_leaves_its_near_miss_alone(rule):
+    assert [
+        problem for problem in near_miss(CASES[rule]) if problem.rule == rule or LEVELS[problem.rule] == "error"
+    ] == []
+
+
+def test_every_rule_of_the_table_fires_once_and_has_one_near_miss():
+    names = [rule.name for rule in RULES]
+    assert len(set(names)) == len(names)
+    fired = [name for name in names if any(problem.rule == name for problem in broken(CASES[name]))]
+    spared = [name for name in names if not any(problem.rule == name for problem in near_miss(CASES[name]))]
+    assert (len(fired), len(spared)) == (len(names), len(names))
+    assert set(CASES) == set(names)
+
+
+@pytest.mark.parametrize("rule", CASES)
+def test_every_message_says_rule_value_and_remedy(rule):
+    for problem in broken(CASES[rule]):
+        head, mark, remedy = problem.text.rpartition("; ")
+        assert mark
+        assert head
+        assert remedy
+        assert ", got " in head or problem.rule == "required", problem.text
+
+
+def more(text, edits):
+    return [
+        (problem.rule, problem.text) for problem in lint(edit_config(parse_pipeline_config(text, "x.config"), edits))
+    ]
 
 
 @pytest.mark.parametrize(
-    ("edits", "rule", "words"),
+    ("edits", "words"),
     [
-        ({"model_config": "{}"}, "no-model", "model_config must choose a model, got none"),
-        ({"feature_configs[0]": "{}"}, "no-feature", "feature_configs must hold a feature"),
+        ({"train_config.num_epochs": 0}, "got num_steps 0 and num_epochs 0; set one"),
+        ({"train_config.sparse_optimizer.adagrad_optimizer.lr": float("nan")}, "must be a finite number of 0 or more, got nan"),
+        ({"train_config.dense_optimizer.adam_optimizer.beta2": 1.5}, "must be in [0, 1), got 1.5"),
         (
-            {"feature_configs[0].id_feature.feature_name": "b"},
-            "duplicate-feature",
-            "feature 'b' must be configured once",
-        ),
-        (
-            {"model_config.feature_groups[0].group_name": "item"},
-            "duplicate-group",
-            "feature group 'item' must be configured once",
-        ),
-        (
-            {"model_config.feature_groups[1].feature_names[0]": "bb"},
-            "unknown-feature",
-            "group 'item' must name configured features, got 'bb'; did you mean 'b'?",
-        ),
-        (
-            {"model_config.multi_tower.towers[0].input": "usr"},
-            "unknown-group",
-            "a tower's input must name a feature group, got 'usr'; did you mean 'user'?",
-        ),
-        (
-            {"model_config.feature_groups[0]": ENCODER.replace('input: "s"', 'input: "x"')},
-            "unknown-sequence-group",
-            "an encoder's input must name a sequence group of 'user', got 'x'",
-        ),
-        (
-            {"model_config.feature_groups[0].sequence_encoders": "{}"},
-            "no-encoder",
-            "sequence_encoders must choose an encoder",
-        ),
-        ({"data_config.label_fields": []}, "no-label", "label_fields must name the label column, got none"),
-        (
-            {"model_config.mmoe": TASK.replace('"clk"', '"clik"')},
-            "unknown-label",
-            "label_name must be one of data_config.label_fields, got 'clik'; did you mean 'clk'?",
-        ),
-        (
-            {"model_config.mmoe": TASK, "model_config.mmoe.task_towers[0].sample_weight_name": "w"},
-            "unknown-label",
-            "sample_weight_name must be one of data_config.sample_weight_fields, got 'w'",
-        ),
-        ({"model_config.losses": []}, "no-loss", "a model or task must have a loss, got none"),
-        ({"model_config.num_class": 2}, "loss-num-class", "binary_cross_entropy needs num_class 1, got 2"),
-        (
-            {"model_config.losses": "softmax_cross_entropy {}"},
-            "loss-num-class",
-            "softmax_cross_entropy needs num_class 2 or more, got 1",
-        ),
-        (
-            {
-                "model_config.dssm": '{user_tower {input: "user"} item_tower {input: "item"} output_dim: 4}',
-            },
-            "match-loss",
-            "a match model must have exactly the loss softmax_cross_entropy, got ['binary_cross_entropy']",
-        ),
-        (
-            {"train_config.num_steps": 5},
-            "train-length",
-            "exactly one of num_steps and num_epochs must be above 0, got num_steps 5 and num_epochs 1",
-        ),
-        (
-            {"train_config.num_epochs": 0},
-            "train-length",
-            "got num_steps 0 and num_epochs 0",
-        ),
-        (
-            {"feature_configs[0].id_feature": '{feature_name: "a" expression: "user:a" embedding_dim: 4}'},
-            "no-bucketizer",
-            "id_feature 'a' must say how many ids there are",
-        ),
-        (
-            {"feature_configs[0].id_feature.embedding_dim": 3},
-            "width",
-            "embedding_dim must be a multiple of 4, which the fused kernels need, got 3; set 4",
-        ),
-        (
-            {"model_config.deepfm": "{ wide_embedding_dim: 6 deep { hidden_units: 2 } }"},
-            "width",
-            "wide_embedding_dim must be a multiple of 4, which the fused kernels need, got 6; set 8",
-        ),
-        (
-            {"train_config.dense_optimizer.adam_optimizer.lr": -1},
-            "range",
-            "train_config.dense_optimizer.adam_optimizer.lr: must be a finite number of 0 or more, got -1",
-        ),
-        (
-            {"train_config.sparse_optimizer.adagrad_optimizer.lr": float("nan")},
-            "range",
-            "train_config.sparse_optimizer.adagrad_optimizer.lr: must be a finite number of 0 or more, got nan",
-        ),
-        (
-            {"train_config.dense_optimizer.adam_optimizer.beta2": 1.5},
-            "range",
-            "train_config.dense_optimizer.adam_optimizer.beta2: must be in [0, 1), got 1.5",
-        ),
-        (
-            {
-                "train_config.dense_optimizer.manual_step_learning_rate": "{ schedule_sizes: 1 learning_rates: [0.1, -2] }"
-            },
-            "range",
+            {"train_config.dense_optimizer.manual_step_learning_rate": "{ schedule_sizes: 1 learning_rates: [0.1, -2] }"},
             "manual_step_learning_rate.learning_rates: must be a finite number of 0 or more, got -2",
         ),
+        ({"model_config.losses[0].binary_cross_entropy.label_smoothing": 2}, "label_smoothing: must be in [0, 1], got 2"),
         (
-            {"train_config.dense_optimizer.sgd_optimizer": "{ lr: 1 nesterov: true momentum: 0 }"},
-            "nesterov",
-            "sgd_optimizer.nesterov: needs momentum above 0 and dampening 0, got momentum 0 and dampening 0",
+            {"feature_configs[0].id_feature.vocab_list": ["x"], "feature_configs[0].id_feature.zch": "{ zch_size: 5 }"},
+            "got num_buckets and vocab_list and zch; keep one",
         ),
         (
-            {"model_config.losses[0].binary_cross_entropy.label_smoothing": 2},
-            "range",
-            "binary_cross_entropy.label_smoothing: must be in [0, 1], got 2",
+            {"feature_configs[2].raw_feature.mlp": "{}"},
+            "feature 'r' must turn values into ids in one way, got boundaries and mlp; keep one",
+        ),
+        ({"model_config.losses": "l2_loss {}"}, "auc needs a loss with probabilities and num_class 1 or 2, got l2_loss"),
+        (
+            {"feature_configs[0].id_feature.embedding_name": "t", "feature_configs[2].raw_feature.embedding_name": "t",
+             "feature_configs[2].raw_feature.embedding_dim": 8},
+            "embedding_dim of the shared table 't' must be that of 'a', 4, got 8",
         ),
     ],
-)
-def test_each_rule_finds_its_mistake_and_only_that(edits, rule, words):
-    if "model_config.mmoe" in edits or "model_config.dssm" in edits:
-        edits = {"model_config.losses": edits.get("model_config.losses", "binary_cross_entropy {}")} | edits
-    found = findings(edits)
-    assert [name for name, _ in found if name not in CONSEQUENCES.get(rule, ())] == [rule]
-    assert words in found[0][1]
+)  # fmt: skip
+def test_other_ways_to_break_a_rule(edits, words):
+    ((_, text),) = more(GOOD, edits)
+    assert words in text
 
 
-@pytest.mark.parametrize(
-    "edits",
-    [
-        {"model_config.mmoe": TASK, "model_config.losses": []},
-        {"train_config.num_steps": 5, "train_config.num_epochs": 0},
-        {"model_config.num_class": 3, "model_config.losses": "softmax_cross_entropy {}"},
-        {"model_config.feature_groups[0]": ENCODER},
-        {"feature_configs[0].id_feature": '{feature_name: "a" expression: "user:a" embedding_dim: 4 vocab_list: "x"}'},
-    ],
-)
-def test_near_misses_are_clean(edits):
-    assert findings(edits) == []
+def test_several_sequence_groups_need_names():
+    text = SEQUENCES.replace('group_name: "h" ', "")
+    assert (
+        "each of several sequence groups of 'user' must set group_name, got none"
+        in dict(more(text, {}))["sequence-group-name"]
+    )
+
+
+def test_a_vocabulary_file_needs_an_id_for_unknown_words():
+    file = '{ feature_name: "a" expression: "user:a" embedding_dim: 4 vocab_file: "v" %s }'
+    ((rule, text),) = more(GOOD, {"feature_configs[0].id_feature": file % ""})
+    assert (rule, text.partition(",")[0]) == (
+        "default-id",
+        "default_bucketize_value of 'a' must be set beside vocab_file",
+    )
+    assert more(GOOD, {"feature_configs[0].id_feature": file % "default_bucketize_value: 3"}) == []
 
 
 def test_tables_of_sequences_and_of_wide_groups_only_may_have_any_width():
     text = GOOD.replace("num_buckets: 10 embedding_dim: 4", "num_buckets: 10 embedding_dim: 3", 1)
     config = parse_pipeline_config(text.replace("group_type: DEEP", "group_type: WIDE", 1), "x.config")
     assert lint(config) == []
-    config.model_config.feature_groups[0].group_type = 2
-    assert lint(config) == []
+    narrow = edit_config(
+        parse_pipeline_config(SEQUENCES, "x.config"), {"feature_configs[2].sequence_raw_feature.embedding_dim": 3}
+    )
+    assert lint(narrow) == []
+
+
+def test_a_shared_name_means_two_tables_when_one_is_pooled_and_one_is_not():
+    shared = {
+        "feature_configs[0].id_feature.embedding_name": "t",
+        "feature_configs[1].sequence_feature.features[0].id_feature": (
+            '{ feature_name: "b" expression: "item:b" num_buckets: 20 embedding_dim: 8 embedding_name: "t" }'
+        ),
+    }
+    assert [rule for rule, _ in more(SEQUENCES, shared)] == ["shared-embedding"]  # a is in the sequence group as well
+    apart = {**shared, "model_config.feature_groups[0].sequence_groups[0].feature_names": ["s__b"]}
+    assert more(SEQUENCES, {**apart, "model_config.feature_groups[0].sequence_groups[1].feature_names": ["q"]}) == []
+
+
+def test_models_that_make_their_loss_themselves_need_neither_label_nor_loss():
+    text = GOOD[: GOOD.index("  multi_tower {")] + "sid_rqkmeans { codebook: 4 } }"
+    config = edit_config(parse_config(text, "x.config"), {"data_config.label_fields": []})
+    assert {problem.rule for problem in findings(Subject(config))} <= {"required", "unsupported"}
 
 
 def test_every_range_belongs_to_a_field_of_the_schema_and_holds_its_default():
@@ -185,14 +159,6 @@ def test_every_range_belongs_to_a_field_of_the_schema_and_holds_its_default():
         for field, allowed in fields.items():
             found = MESSAGES[name].fields_by_name[field]
             assert found.is_repeated or allowed.fits(found.default_value), f"{name}.{field}"
-
-
-def test_members_of_a_block_are_known_by_their_full_names():
-    block = """feature_configs { sequence_feature { sequence_name: "s" sequence_length: 5 features {
-      id_feature { feature_name: "b" expression: "item:b" num_buckets: 3 embedding_dim: 4 } } } }"""
-    config = parse_pipeline_config(GOOD + block, "x.config")
-    config.model_config.feature_groups[0].feature_names.append("s__b")
-    assert lint(config) == []
 
 
 def test_findings_are_raised_together_with_their_lines():

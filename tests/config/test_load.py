@@ -143,7 +143,6 @@ def test_missing_required_fields_are_listed_together_with_their_lines():
     text = 'data_config { fg_mode: FG_DAG }\nfeature_configs {\n  id_feature { feature_name: "a" } }\nfeature_configs { raw_feature {} }'
     assert message_of(text).split("\n") == [
         "x.config:3: IdFeature 'a' must set expression; add `expression: ...` to it",
-        "x.config:3: IdFeature 'a' must set embedding_dim; add `embedding_dim: ...` to it",
         "x.config:4: RawFeature must set feature_name; add `feature_name: ...` to it",
         "x.config:4: RawFeature must set expression; add `expression: ...` to it",
     ]
@@ -158,6 +157,26 @@ def test_a_required_field_with_a_default_may_be_left_out():
         'model_config { feature_groups { group_name: "g" } }', "x.config"
     ).model_config.feature_groups[0]
     assert group.group_type == 0
+
+
+def test_a_width_may_be_left_out_of_a_feature_that_no_group_embeds():
+    parse_pipeline_config('feature_configs { id_feature { feature_name: "a" num_buckets: 3 } }', "x.config")
+
+
+def test_the_same_value_given_twice_does_no_harm_but_hides_no_other_error():
+    text = "data_config {\n  batch_size: 8\n  batch_size: 8\n}\n"
+    assert parse_pipeline_config(text, "x.config").data_config.batch_size == 8
+    assert message_of(f"{text}model_dirr: 'm'").startswith("x.config:5:1: EasyRecConfig has no field 'model_dirr'")
+    clash = "model_config {\n  deepfm {}\n  dlrm {}\n}"
+    assert message_of(f"{text}{clash}").startswith("x.config:7:3: field ")
+
+
+def test_an_encoder_without_input_reads_the_one_sequence_group_beside_it():
+    group = """model_config { feature_groups { group_name: "g" sequence_groups { %s feature_names: "a" }
+      sequence_encoders { pooling_encoder {} } sequence_encoders { pooling_encoder { input: "x" } } } }"""
+    for own, wanted in (("", "g"), ('group_name: "s"', "s")):
+        encoders = parse_pipeline_config(group % own, "x.config").model_config.feature_groups[0].sequence_encoders
+        assert [encoder.pooling_encoder.input for encoder in encoders] == [wanted, "x"]
 
 
 def test_an_unreadable_file_is_one_message(tmp_path):

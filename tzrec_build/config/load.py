@@ -15,14 +15,29 @@ from tzrec_build.config.walk import walk_messages
 from tzrec_build.errors import ConfigError, suggestion
 from tzrec_build.files import write_text
 from tzrec_build.protos.tzrec import data_pb2, pipeline_pb2
+from tzrec_build.protos.tzrec.model_pb2 import FeatureGroupConfig
 from tzrec_build.protos.tzrec.pipeline_pb2 import EasyRecConfig
 
 _UNKNOWN_FIELD = re.compile(r'Message type "(?P<type>[\w.]+)" has no field named "(?P<name>[^"]*)"')
 _UNKNOWN_ENUM = re.compile(r'Enum type "(?P<type>[\w.]+)" has no value named (?P<name>\S+?)\.?$')
+_SET_TWICE = "should not have multiple"  # words of the parser
 _PLACE_PREFIX = re.compile(r"^\d+:\d+ : (?:'.*': )?", re.DOTALL)
 
-# Required by the schema, yet absent in good files: paths come from flags, and an encoded column needs no source.
-_FROM_FLAGS = frozenset({"EasyRecConfig.train_input_path", "EasyRecConfig.eval_input_path", "EasyRecConfig.model_dir"})
+# Required by the schema, yet absent in good files: paths come from flags, a feature in no group needs no width (lint judges
+# those in one), a sampler without hard negatives has none; and an encoded column needs no source.
+_MAY_LACK = frozenset(
+    {
+        "EasyRecConfig.train_input_path",
+        "EasyRecConfig.eval_input_path",
+        "EasyRecConfig.model_dir",
+        "IdFeature.embedding_dim",
+        "BoolMaskFeature.embedding_dim",
+        "TokenizeFeature.embedding_dim",
+        "MIND.output_dim",
+        "HardNegativeSampler.num_hard_sample",
+        "HardNegativeSamplerV2.num_hard_sample",
+    }
+)
 _ENCODED_MODES = frozenset({data_pb2.FG_NONE, data_pb2.FG_BUCKETIZE})
 _SOURCE_FIELDS = frozenset({"expression", "map", "key", "nested_map", "pkey", "skey", "query", "title", "document"})
 
@@ -59,6 +74,13 @@ def read_config_text(path: str | os.PathLike[str]) -> str:
 
 def parse_pipeline_config(text: str, path: str, *, allow_unknown: bool = False) -> EasyRecConfig:
     """Parse the text of a config; `path` only names it in messages. See `load_pipeline_config`."""
+    config = parse_config(text, path, allow_unknown=allow_unknown)
+    raise_problems(missing_fields(config), path, text)
+    return config
+
+
+def parse_config(text: str, path: str, *, allow_unknown: bool = False) -> EasyRecConfig:
+    """Parse the text of a config and resolve deprecated fields; required fields may be missing."""
     config = pipeline_pb2.EasyRecConfig()
     if path.endswith(".json"):
         from tzrec_build.config.load_json import parse_json  # most configs are text: saves 20 ms of start
@@ -67,13 +89,20 @@ def parse_pipeline_config(text: str, path: str, *, allow_unknown: bool = False) 
     else:
         _parse_text(text, path, config, allow_unknown=allow_unknown)
     resolve_compat(config)
-    raise_problems(missing_fields(config), path, text)
     return config
 
 
 def _parse_text(text: str, path: str, config: EasyRecConfig, *, allow_unknown: bool) -> None:
     try:
-        text_format.Parse(text, config, allow_unknown_field=allow_unknown)
+        try:
+            text_format.Parse(text, config, allow_unknown_field=allow_unknown)
+        except text_format.ParseError as err:
+            if _SET_TWICE not in str(err):
+                raise
+            from tzrec_build.config.repeats import without_repeats  # rare
+
+            config.Clear()
+            text_format.Parse(without_repeats(text), config, allow_unknown_field=allow_unknown)
     except text_format.ParseError as err:
         place, shown = excerpt(path, text, err.GetLine() or 1, err.GetColumn() or 1)
         raise ConfigError(f"{place}: {_in_words(err)}\n{shown}") from err
@@ -110,14 +139,26 @@ def resolve_compat(config: EasyRecConfig) -> None:
     """Replace deprecated fields, in place, by what they stand for.
 
     ``fg_encoded`` present wins over ``fg_mode``: true is FG_NONE; false is FG_DAG with fg_threads > 0, else FG_NORMAL. The old
-    field is then cleared, so that a later edit of ``fg_mode`` is not overruled when the file is loaded again.
+    field is then cleared, so that a later edit of ``fg_mode`` is not overruled when the file is loaded again. An encoder
+    without ``input`` reads the one sequence group beside it.
     """
+    for group in config.model_config.feature_groups:
+        if len(group.sequence_groups) == 1:
+            _name_only_sequence(group)
     data = config.data_config
     if not config.HasField("data_config") or not data.HasField("fg_encoded"):
         return
     unencoded = data_pb2.FG_DAG if data.fg_threads > 0 else data_pb2.FG_NORMAL
     data.fg_mode = data_pb2.FG_NONE if data.fg_encoded else unencoded
     data.ClearField("fg_encoded")
+
+
+def _name_only_sequence(group: FeatureGroupConfig) -> None:
+    name = group.sequence_groups[0].group_name or group.group_name
+    for encoder in group.sequence_encoders:
+        kind = encoder.WhichOneof("seq_module")
+        if kind is not None and not getattr(encoder, kind).HasField("input"):
+            getattr(encoder, kind).input = name
 
 
 def missing_fields(config: EasyRecConfig) -> list[Problem]:
@@ -127,7 +168,7 @@ def missing_fields(config: EasyRecConfig) -> list[Problem]:
     for path, message in walk_messages(config):
         descriptor = message.DESCRIPTOR
         for field in _required_fields(descriptor.full_name, message):
-            if message.HasField(field) or f"{descriptor.name}.{field}" in _FROM_FLAGS:
+            if message.HasField(field) or f"{descriptor.name}.{field}" in _MAY_LACK:
                 continue
             if encoded and field in _SOURCE_FIELDS and descriptor.file.name.endswith("/feature.proto"):
                 continue

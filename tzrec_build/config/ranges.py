@@ -66,7 +66,7 @@ def numbers_fit(config: Message) -> Iterator[Problem]:
             allowed, place = ranges[field.name], f"{at}.{field.name}"
             for number in value if field.is_repeated else (value,):
                 if not allowed.fits(number):
-                    yield Problem("range", place, f"{place}: {allowed.words}, got {number:g}")
+                    yield Problem("range", place, f"{place}: {allowed.words}, got {number:g}; change it")
         if name == "SGDOptimizer":
             yield from _nesterov_fits(at, message)
 
@@ -74,4 +74,8 @@ def numbers_fit(config: Message) -> Iterator[Problem]:
 def _nesterov_fits(at: str, optimizer: Any) -> Iterator[Problem]:
     if optimizer.nesterov and (optimizer.momentum <= 0 or optimizer.dampening):
         got = f"momentum {optimizer.momentum:g} and dampening {optimizer.dampening:g}"
-        yield Problem("nesterov", f"{at}.nesterov", f"{at}.nesterov: needs momentum above 0 and dampening 0, got {got}")
+        yield Problem(
+            "nesterov",
+            f"{at}.nesterov",
+            f"{at}.nesterov: needs momentum above 0 and dampening 0, got {got}; change one",
+        )
