@@ -93,3 +93,107 @@ def test_a_missing_registry_says_that_the_checkout_is_not_whole(checkout):
     (checkout / "tzrec_build/models/registry.py").unlink()
     with pytest.raises(BuildError, match="the checkout is not whole"):
         closure(checkout)
+
+
+def edit(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+@pytest.fixture
+def users(checkout):
+    """A pipeline with a script of its own that imports what lies beside it, in the checkout, and in our package."""
+    folder = checkout / "workspace/p"
+    edit(
+        folder / "clean.py",
+        "import helpers\nimport numpy\nimport json\nfrom pkg import parts\nimport shared\nimport data.x\n",
+    )
+    edit(folder / "helpers.py", "import importlib\nimportlib.import_module('late')\nRESOURCES = 'words/*.txt'\n")
+    edit(folder / "late.py", "import yaml.nodes\n")
+    edit(folder / "words/a.txt", "a")
+    edit(folder / "pkg/__init__.py", "VERSION = 1\n")
+    edit(folder / "pkg/parts.py", "from . import more\nfrom .more import *\n")
+    edit(folder / "pkg/more.py", "import torch\n")
+    edit(folder / "unused.py", "X = 1\n")
+    edit(folder / "data/rows.csv", "1")
+    edit(checkout / "shared.py", "from tzrec_build.lib import helper\n")
+    return checkout
+
+
+def of_user(root, *code):
+    state = State(str(root / "state"))
+    return Closure(state, Digests(state), str(root)).of_user(code, str(root / "workspace/p"))
+
+
+def test_a_users_script_brings_what_it_imports_from_its_folder_and_the_checkout(users):
+    files, outside = of_user(users, "clean.py")
+    assert set(files) == {
+        "clean.py",
+        "helpers.py",
+        "late.py",
+        "words/a.txt",
+        "pkg/__init__.py",
+        "pkg/parts.py",
+        "pkg/more.py",
+        "../../shared.py",
+        "tzrec_build/lib.py",
+    }
+    assert outside == {"numpy", "yaml", "torch", "data"}
+
+
+def test_a_users_module_is_looked_for_in_the_pipelines_folder(users):
+    assert set(of_user(users, "pkg.parts")[0]) == {"pkg/__init__.py", "pkg/parts.py", "pkg/more.py"}
+    assert of_user(users, "nowhere.py") == ({}, frozenset())
+
+
+def test_a_script_behind_a_link_imports_what_lies_beside_the_file_itself(users):
+    (users / "workspace/p/link").mkdir()
+    (users / "workspace/p/link/run.py").symlink_to("../clean.py")
+    assert "helpers.py" in of_user(users, "link/run.py")[0]
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "counts"),
+    [
+        ("late.py", "import yaml.nodes  # why\n", False),
+        ("late.py", "import yaml.loader\n", True),
+        ("pkg/__init__.py", "VERSION = 2\n", True),
+        ("words/b.txt", "b", True),
+        ("words/a.txt", "b", True),
+        ("unused.py", "X = 2\n", False),
+        ("json.py", "def loads(): ...\n", True),  # beside the script it hides the real one
+        ("../../shared.py", "from tzrec_build.lib import helper as h\n", True),
+        ("../../tzrec_build/lib.py", "def helper(x):\n    return -x\n", True),
+    ],
+)
+def test_an_edit_of_a_users_module(users, path, text, counts):
+    before = of_user(users, "clean.py")[0]
+    edit(users / "workspace/p" / path, text)
+    assert (of_user(users, "clean.py")[0] != before) == counts
+
+
+def test_a_users_script_that_builds_models_may_build_any(users):
+    edit(users / "workspace/p/any.py", "from tzrec_build.models import registry\n")
+    files = of_user(users, "any.py")[0]
+    assert {"tzrec_build/models/registry.py", "tzrec_build/models/deepfm.py", "tzrec_build/models/ple.py"} <= set(files)
+
+
+def test_the_init_of_a_package_counts_once_it_says_something(checkout):
+    edit(checkout / "tzrec_build/models/__init__.py", '"""Models."""\n')
+    assert "tzrec_build/models/__init__.py" not in closure(checkout)
+    edit(checkout / "tzrec_build/models/__init__.py", "X = 1\n")
+    assert "tzrec_build/models/__init__.py" in closure(checkout)
+
+
+def test_two_equal_files_import_what_lies_beside_each(checkout):
+    for name in ("one", "two"):
+        edit(checkout / f"tzrec_build/{name}/same.py", "from . import beside\n")
+        edit(checkout / f"tzrec_build/{name}/beside.py", f"X = '{name}'\n")
+    edit(checkout / "tzrec_build/tool.py", "import tzrec_build.one.same, tzrec_build.two.same\n")
+    assert {"tzrec_build/one/beside.py", "tzrec_build/two/beside.py"} <= set(closure(checkout))
+
+
+def test_what_is_parsed_once_is_only_looked_at(checkout, monkeypatch):
+    closure(checkout)
+    monkeypatch.setattr("tzrec_build.graph.closure.parse_source", None)
+    assert closure(checkout)

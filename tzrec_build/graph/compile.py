@@ -18,6 +18,7 @@ from tzrec_build.graph.positions import Keys
 from tzrec_build.graph.rule import Rule
 from tzrec_build.graph.rules import RULES
 from tzrec_build.graph.scope import Facts, Scope, WrongPipelineError
+from tzrec_build.graph.scripts import started_code
 from tzrec_build.graph.spec import TaskSpec
 
 FactsOf = Callable[[PipelineSpec, Mapping[str, object]], Facts]
@@ -246,6 +247,7 @@ def _step(scope: Scope, step: StepSpec) -> tuple[TaskSpec, Draft]:
         timeout_s=step.timeout_s,
         resources=step.resources,
         retries=step.retries,
+        code=started_code(step.command, draft.inputs),
         exact_machine=scope.exact_machine,
     )
     return spec, draft
