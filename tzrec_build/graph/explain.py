@@ -14,12 +14,21 @@ from tzrec_build.graph.plan import Plan, Planned
 JSON_VERSION = 1
 SHOWN_TASKS = 20  # lines of the plan before a build; the rest is counted by pipeline
 SHOWN_FOLLOWERS = 4
-SIGNS: Mapping[str, str] = {"build": "+", "restore": "<", "maybe": "?", "error": "!", "fresh": "=", "ignored": "~"}
+SIGNS: Mapping[str, str] = {
+    "build": "+",
+    "restore": "<",
+    "maybe": "?",
+    "error": "!",
+    "blocked": "-",
+    "fresh": "=",
+    "ignored": "~",
+}
 VERDICTS: Mapping[str, str] = {
     "build": "will be built",
     "restore": "will be restored from the cache",
     "maybe": "may run",
-    "error": "cannot be built",
+    "error": "would fail",
+    "blocked": "cannot be built",
     "fresh": "up to date",
     "ignored": "ignored, until doit forget",
 }
@@ -31,7 +40,7 @@ def totals_text(plan: Plan) -> str:
     parts = [f"build {counts['build']}{_cost(plan, 'build', 'about')}", f"restore {counts['restore']}"]
     if counts["maybe"]:
         parts.append(f"maybe {counts['maybe']}{_cost(plan, 'maybe', 'up to')}")
-    parts += [f"{name} {counts[name]}" for name in ("error", "ignored") if counts[name]]
+    parts += [f"{name} {counts[name]}" for name in ("error", "blocked", "ignored") if counts[name]]
     return ", ".join([*parts, f"up to date {counts['fresh']}"])
 
 
@@ -48,7 +57,7 @@ def _cost(plan: Plan, state: str, word: str) -> str:
 
 def plan_lines(plan: Plan) -> list[str]:
     """What a build prints first: the totals, and a line for each task that is not up to date."""
-    stale = plan.stale()
+    stale = [one for one in plan.stale() if one.state != "blocked"]
     lines = [f"plan: {totals_text(plan)}"]
     shown = stale if len(stale) <= SHOWN_TASKS else stale[: SHOWN_TASKS // 2]
     width = max((len(one.task) for one in shown), default=0)

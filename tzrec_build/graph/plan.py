@@ -22,7 +22,7 @@ from tzrec_build.graph.plan_causes import Teller
 from tzrec_build.graph.preview import Files, Scratch
 from tzrec_build.graph.spec import TaskSpec
 
-STATES = ("build", "restore", "maybe", "error", "ignored", "fresh")
+STATES = ("build", "restore", "maybe", "error", "blocked", "ignored", "fresh")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +31,13 @@ class Planned:
 
     Attributes:
         task: its name.
-        state: "fresh" (stays), "build", "restore", "maybe" (depends on a result that cannot be foreseen), "error" (would fail) or
-            "ignored".
+        state: "fresh" (stays), "build", "restore", "maybe" (depends on a result that cannot be foreseen), "error" (would fail),
+            "blocked" (needs one that would) or "ignored".
         causes: why it is not fresh; the first is what counts, all of them only where the plan was asked for them.
         cost_s: seconds that it took when it was last built here, None when it never was.
         key: its action key, "" where it cannot be known yet.
         record: the record of its last good run, or None.
-        after: tasks whose result decides ("maybe"), or without which it cannot be built ("error").
+        after: tasks whose result decides ("maybe"), or without which it cannot be built ("blocked").
     """
 
     task: str
@@ -171,7 +171,9 @@ class _Planner:
     needs: Mapping[str, Sequence[str]]
     made: dict[str, Files] = field(default_factory=dict)  # artifact folder -> its files as they will be
     unknown: dict[str, str] = field(default_factory=dict)  # artifact folder -> task whose result cannot be foreseen
-    lost: dict[str, str] = field(default_factory=dict)  # task that cannot be built or is ignored -> which of the two
+    lost: dict[str, str] = field(default_factory=dict)  # task that cannot be built -> the one that would fail
+    ignored: set[str] = field(default_factory=set)
+    moving: set[str] = field(default_factory=set)  # tasks that will or may run
     costs: dict[str, float] = field(init=False)
     teller: Teller = field(init=False)
 
@@ -182,17 +184,20 @@ class _Planner:
     def plan(self, spec: TaskSpec) -> Planned:
         """What would be done with one task; those that it needs were planned before."""
         state = self.site.judge.state
-        if spec.name in state.ignored or any(self.lost.get(dep) == "ignored" for dep in self.needs[spec.name]):
-            self.lost[spec.name] = "ignored"
+        if spec.name in state.ignored or not self.ignored.isdisjoint(self.needs[spec.name]):
+            self.ignored.add(spec.name)
             return Planned(spec.name, "ignored")
         bad = tuple(dep for dep in self.needs[spec.name] if dep in self.lost)
         if bad:
-            return self._error(spec, Cause("upstream", bad[0], f"{bad[0]} cannot be built"), bad)
+            origin = self.lost[bad[0]]
+            return self._lost(spec, "blocked", Cause("upstream", origin, f"{origin} cannot be built"), (origin,))
         try:
             return self._plan(spec)
         except (BuildError, OSError, subprocess.TimeoutExpired) as err:
             text = str(err)
-            return self._error(spec, Cause("error", spec.name, text.removeprefix(f"{spec.name}: ")), ())
+            return self._lost(
+                spec, "error", Cause("error", spec.name, text.removeprefix(f"{spec.name}: ")), (spec.name,)
+            )
 
     def _plan(self, spec: TaskSpec) -> Planned:
         if self.wish.forced:
@@ -216,6 +221,7 @@ class _Planner:
 
     def _stale(self, spec: TaskSpec, key: str, record: Mapping[str, Any] | None, causes: tuple[Cause, ...]) -> Planned:
         """Build or restore; and learn what comes of it."""
+        self.moving.add(spec.name)
         folder = _folder(spec)
         manifest = self.site.cache.lookup(key) if self.site.cache is not None else None
         if manifest is not None:
@@ -228,7 +234,9 @@ class _Planner:
         """Learn what a build makes, or note that it cannot be known."""
         folder = _folder(spec)
         files = None
-        if spec.light:
+        # one that it needs without reading it, such as the generated code, must be in order for the preview to be true
+        ready = all(_reads(spec, _folder(self.site.specs[dep])) for dep in self.needs[spec.name] if dep in self.moving)
+        if spec.light and ready:
             try:
                 files = self.scratch.run(spec)
             except CorruptError:
@@ -250,15 +258,18 @@ class _Planner:
             )
         told = Cause("upstream", after[0], f"{after[0]} runs before it")
         self.unknown[_folder(spec)] = spec.name
+        self.moving.add(spec.name)
         causes = (*causes, told) if self.wish.all_causes or not causes else causes
         return Planned(spec.name, "maybe", causes, self._cost(spec), "", record, after)
 
     def _forced(self, spec: TaskSpec) -> Planned:
         return Planned(spec.name, "build", (Cause("record", "-a", "-a was given"),), self._cost(spec))
 
-    def _error(self, spec: TaskSpec, cause: Cause, after: tuple[str, ...]) -> Planned:
-        self.lost[spec.name] = "error"
-        return Planned(spec.name, "error", (cause,), self._cost(spec), "", self.site.judge.record(spec.name), after)
+    def _lost(self, spec: TaskSpec, state: str, cause: Cause, origin: tuple[str, ...]) -> Planned:
+        """A task that cannot be built, because of itself or of one above."""
+        self.lost[spec.name] = origin[0]
+        after = origin if state == "blocked" else ()
+        return Planned(spec.name, state, (cause,), self._cost(spec), "", self.site.judge.record(spec.name), after)
 
     def _above(self, spec: TaskSpec) -> list[str]:
         """Folders of the artifacts above that will not be as they lie on disk and that the task reads."""

@@ -15,6 +15,7 @@ WORDS = {  # state of the plan -> status of doit; "maybe" is ours
     "restore": "run",
     "maybe": "maybe",
     "error": "error",
+    "blocked": "error",
     "ignored": "ignore",
 }
 _WORST_FIRST = ("error", "run", "maybe", "up-to-date")
