@@ -341,3 +341,74 @@ def test_auto_takes_the_gpu_and_records_it(tmp_path):
     assert main([*flags[:-1], "auto", "--model_dir", str(model)]) == 0
     assert json.loads((model / "records" / "timings.json").read_text())["device"] == "cuda:0"
     assert load_eval_results(model)[79]["auc"] > 0.85
+
+
+class _Cut(BaseException):
+    """A kill, as far as one process can be killed in a test."""
+
+
+def _cut_after(monkeypatch, count: int) -> None:
+    """End the training at its `count`-th resume checkpoint."""
+    from tzrec_build.training.resume import ResumeDir
+
+    keep, left = ResumeDir.save, [count]
+
+    def save(self, *args):
+        keep(self, *args)
+        left[0] -= 1
+        if not left[0]:
+            raise _Cut
+
+    monkeypatch.setattr(ResumeDir, "save", save)
+
+
+RESUMED = {  # config, in which step (from 1) it is cut off
+    "in the middle of a pass, dropout": (config_text(train="num_epochs: 2 save_checkpoints_steps: 3"), 5),
+    "shuffled, second pass": (config_text(train="num_epochs: 3", data="shuffle: true shuffle_buffer_size: 100"), 11),
+    "last batch of a pass": (config_text(train="num_epochs: 2 save_checkpoints_epochs: 1"), 8),
+    "last step": (config_text(train="num_steps: 9"), 9),
+    "best kept": (config_text(train="num_steps: 12 save_checkpoints_steps: 2 keep_checkpoint_max: 1"), 7),
+}
+
+
+@pytest.mark.parametrize("case", RESUMED)
+def test_a_training_that_was_cut_off_ends_with_the_bits_of_one_that_was_not(case, tmp_path, monkeypatch):
+    text, count = RESUMED[case]
+    more = ("--keep_best", "auc") if case == "best kept" else ()
+    whole = _train(tmp_path / "whole", text, *more)
+    flags = write_pipeline(tmp_path / "cut", text)
+    resume = ("--resume_dir", str(tmp_path / "resume"), "--resume_every_s", "0")
+    _cut_after(monkeypatch, count)
+    with pytest.raises(_Cut):
+        main([*flags, *more, *resume, "--model_dir", str(tmp_path / "first")])
+    monkeypatch.undo()
+    assert [path.name for path in (tmp_path / "resume").iterdir()] == [f"step-{count - 1}"]
+    (tmp_path / "resume" / ".step-99.partial").mkdir()  # a kill while the next one is written
+    model = tmp_path / "second"  # the first one's folder is wiped before the next attempt
+    assert main([*flags, *more, "--resume_dir", str(tmp_path / "resume"), "--model_dir", str(model)]) == 0
+    assert _digests(model) == _digests(whole)
+    assert (model / "records/losses.csv").read_text() == (whole / "records/losses.csv").read_text()
+
+
+def test_resume_checkpoints_do_not_change_what_is_trained(tmp_path):
+    text = config_text(train="num_epochs: 2")
+    plain = _train(tmp_path / "plain", text)
+    kept = _train(tmp_path / "kept", text, "--resume_dir", str(tmp_path / "resume"), "--resume_every_s", "0")
+    assert _digests(kept) == _digests(plain)
+
+
+def test_a_damaged_resume_checkpoint_names_itself(tmp_path, capsys):
+    flags = write_pipeline(tmp_path, config_text())
+    (tmp_path / "resume/step-3").mkdir(parents=True)
+    (tmp_path / "resume/step-3/state.pt").write_text("junk")
+    error = _refused(
+        capsys, [*flags, "--resume_dir", str(tmp_path / "resume"), "--model_dir", str(tmp_path / "model")], 1
+    )
+    assert "resume/step-3: cannot be read" in error
+    assert "remove it to start the training anew" in error
+
+
+def test_resume_seconds_are_checked(tmp_path, capsys):
+    flags = write_pipeline(tmp_path, config_text())
+    error = _refused(capsys, [*flags, "--model_dir", str(tmp_path / "model"), "--resume_every_s", "-1"])
+    assert "--resume_every_s: must be a finite number of at least 0, got -1.0" in error

@@ -16,7 +16,7 @@ from tzrec_build.files import write_bytes
 from tzrec_build.graph.publish import WORK
 from tzrec_build.graph.spec import TaskSpec
 
-RESUMED: frozenset[str] = frozenset()  # tools that take --resume_dir and --resume_every_s
+RESUMED = frozenset({"tzrec_build.tools.train"})  # tools that take --resume_dir and --resume_every_s
 EVERY_S = "600"
 VARIABLE = "TZREC_RESUME_EVERY_S"  # seconds between two resume checkpoints; never part of a key: the result is the same
 ATTEMPT = "attempt.json"

@@ -26,6 +26,8 @@ def _run(args: argparse.Namespace) -> None:
         fine_tune_checkpoint=args.fine_tune_checkpoint,
         keep_best=args.keep_best,
         smaller_is_better=args.smaller_is_better,
+        resume_dir=args.resume_dir,
+        resume_every_s=args.resume_every_s,
     )
     with heavy_imports():
         from tzrec_build.training.session import train
@@ -53,6 +55,17 @@ def main(argv: Sequence[str]) -> int:
         help="the checkpoint that is best by this metric outlives keep_checkpoint_max",
     )
     parser.add_argument("--smaller_is_better", action="store_true", help="--keep_best keeps the smallest value")
+    parser.add_argument(
+        "--resume_dir",
+        default="",
+        help="folder of resume checkpoints: a training that was cut off goes on from the last one",
+    )
+    parser.add_argument(
+        "--resume_every_s",
+        type=float,
+        default=600.0,
+        help="least seconds between two resume checkpoints",
+    )
     add_compute_flags(parser)
     return run_tool(parser, _run, argv)
 

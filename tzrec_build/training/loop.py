@@ -18,6 +18,7 @@ from tzrec_build.files import write_text
 from tzrec_build.logs import ProgressLogger
 from tzrec_build.models.base import BaseModel
 from tzrec_build.training.optimizers import DenseOptimizer, RateGroup
+from tzrec_build.training.resume import Position
 
 Losses = dict[str, torch.Tensor]
 LOG_STEPS = 100  # not log_step_count_steps: a field without effect must not move where a divergence is found
@@ -133,6 +134,15 @@ class LossRecord:
             )
         self.rows.append((self._last_step, window.mean(0).tolist()))
 
+    def note(self, position: Position) -> None:
+        """Put what is on record into a position."""
+        position.loss_rows, position.open_losses, position.loss_names = list(self.rows), list(self._open), self.names
+
+    def restore(self, position: Position) -> None:
+        """Go on from what was on record at a position."""
+        self.rows, self._open, self.names = list(position.loss_rows), list(position.open_losses), position.loss_names
+        self._last_step = position.step
+
     def latest(self) -> str:
         """Mean total loss of the last closed window, as progress shows it; nothing before the first one."""
         return f"  loss {self.rows[-1][1][0]:.5f}" if self.rows else ""
@@ -155,6 +165,8 @@ class TrainJob:
         rates: learning rates by group.
         device: where the model lives.
         save: writes the checkpoint of (step, finished epochs) and evaluates it.
+        keep_due: whether it is time for a resume checkpoint.
+        keep: writes one.
     """
 
     wrapper: nn.Module
@@ -163,15 +175,21 @@ class TrainJob:
     rates: Sequence[RateGroup]
     device: torch.device
     save: Callable[[int, int], None]
+    keep_due: Callable[[], bool] = lambda: False
+    keep: Callable[[Position], None] = lambda _position: None
 
 
 class Trainer:
     """One training from its first step to its last; the checkpoint of the last step is always saved."""
 
-    def __init__(self, job: TrainJob, settings: LoopSettings, record: LossRecord) -> None:
+    def __init__(
+        self, job: TrainJob, settings: LoopSettings, record: LossRecord, start: Position | None = None
+    ) -> None:
         self._job, self._settings, self._record = job, settings, record
-        self._step, self._epoch, self._saved = -1, 0, -1
-        self._rows = 0
+        start = start or Position()
+        self._step, self._epoch, self._saved = start.step, start.epoch, start.saved
+        self._rows, self._batch = start.rows, start.batch
+        record.restore(start)
 
     def run(self, batch_size: int) -> int:
         """Train; returns the rows seen.
@@ -184,9 +202,7 @@ class Trainer:
         total = settings.num_epochs * self._job.loader.num_rows or settings.num_steps * batch_size
         progress = ProgressLogger("train", "rows", total)
         while not self._done():
-            before = self._step
-            self._pass(progress)
-            if self._step == before:
+            if not self._pass(progress):
                 raise DataError("train_input_path: the training table has no rows; name another")
             if settings.save_epochs and self._epoch % settings.save_epochs == 0:
                 self._save()
@@ -199,21 +215,37 @@ class Trainer:
         settings = self._settings
         return self._epoch >= settings.num_epochs if settings.num_epochs else self._step + 1 >= settings.num_steps
 
-    def _pass(self, progress: ProgressLogger) -> None:
-        """One pass over the data, or what is left of num_steps."""
+    def _pass(self, progress: ProgressLogger) -> bool:
+        """One pass over the data, or what is left of num_steps; whether there was any.
+
+        After a resume the batches that were trained on are read once more and passed over.
+        """
         settings = self._settings
         self._job.wrapper.train()
         self._job.loader.set_epoch(self._epoch)
+        done, self._batch = self._batch, 0
         for batch in self._job.loader:
+            self._batch += 1
+            if self._batch <= done:
+                continue
             self._step += 1
             self._train_step(batch)
             self._rows += batch.size
             progress.update(self._rows, self._suffix())
             if settings.save_steps and self._step and self._step % settings.save_steps == 0:
                 self._save()
+            if self._job.keep_due():
+                self._job.keep(self._position())
             if settings.num_steps and self._step + 1 >= settings.num_steps:
-                return
+                return True
         self._epoch += 1
+        any_batch, self._batch = self._batch > 0, 0
+        return any_batch
+
+    def _position(self) -> Position:
+        position = Position(self._step, self._epoch, self._batch, self._saved, self._rows)
+        self._record.note(position)
+        return position
 
     def _train_step(self, batch: Batch) -> None:
         job = self._job

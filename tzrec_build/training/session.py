@@ -46,6 +46,7 @@ from tzrec_build.training.optimizers import (
     build_fused_optimizer,
 )
 from tzrec_build.training.pipeline import Pipeline, build_model, load_pipeline
+from tzrec_build.training.resume import Position, ResumeDir
 from tzrec_build.training.seeds import derived_seed, seed_everything
 from tzrec_build.training.specs import TrainSpec
 
@@ -84,7 +85,7 @@ def train(spec: TrainSpec, started_s: float) -> Timings:
         ConfigError, NotSupportedError, DataError: before training where possible.
         DivergedError: a loss became NaN or infinite.
     """
-    pipeline = load_pipeline(spec.config_path)
+    pipeline = load_pipeline(spec.config_path, spec.model_class)
     settings = read_loop_settings(pipeline.config.train_config)
     device = pick_device(spec.compute.device)
     _ready_dir(spec.model_dir)
@@ -93,7 +94,7 @@ def train(spec: TrainSpec, started_s: float) -> Timings:
     with process_group(device) as runtime:
         session = _Session(spec, pipeline, runtime, timings)
         record = LossRecord(settings.log_steps)
-        trainer = Trainer(session.job(), settings, record)
+        trainer = Trainer(session.job(), settings, record, session.start())
         save_pipeline_config(pipeline.config, spec.model_dir / "pipeline.config")
         write_text(spec.model_dir / "version", LAYOUT_VERSION + "\n")
         timings.start_up_s = time.perf_counter() - started_s
@@ -166,13 +167,34 @@ class _Session:
         _check_last_batch(model, config.data_config, settings, self._train_loader.num_rows)
         with tables_in_memory(config, pipeline.features):
             self._parts = build_parts(model, pipeline, runtime)
-        self._start_from(spec.fine_tune_checkpoint or config.train_config.fine_tune_checkpoint)
+        self._resume = ResumeDir(spec.resume_dir, spec.resume_every_s, spec.model_dir)
+        self._cut_off = self._resume.latest(runtime.device)
+        if self._cut_off is None:
+            self._start_from(spec.fine_tune_checkpoint or config.train_config.fine_tune_checkpoint)
         torch.manual_seed(derived_seed(spec.seed, "train"))  # dropout masks, whatever the initialisation drew
 
     def job(self) -> TrainJob:
         """What the loop works on."""
         parts = self._parts
-        return TrainJob(parts.sharded, self._train_loader, parts.dense, parts.rates, self._runtime.device, self._save)
+        return TrainJob(
+            wrapper=parts.sharded,
+            loader=self._train_loader,
+            dense=parts.dense,
+            rates=parts.rates,
+            device=self._runtime.device,
+            save=self._save,
+            keep_due=self._resume.due,
+            keep=self._keep,
+        )
+
+    def start(self) -> Position | None:
+        """Where a training that was cut off goes on; None for one that starts."""
+        return self._resume.load(self._cut_off, self._parts) if self._cut_off is not None else None
+
+    def _keep(self, position: Position) -> None:
+        begun_s = time.perf_counter()
+        self._resume.save(self._parts, optimizer_state(self._parts), position, self._runtime.device)
+        self._timings.save_s += time.perf_counter() - begun_s
 
     def _loader(self, path: str, mode: str) -> BatchLoader:
         return self._pipeline.loader(path, LoaderOptions(mode=mode, seed=self._spec.seed))

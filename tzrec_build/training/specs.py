@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import logging
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -48,6 +49,8 @@ class TrainSpec:
         fine_tune_checkpoint: checkpoint or model directory to start from; the config's own when empty.
         keep_best: metric whose best checkpoint outlives keep_checkpoint_max; the exporter's of the config when empty.
         smaller_is_better: direction of that metric.
+        resume_dir: folder of resume checkpoints, which a training that was cut off goes on from; none when empty.
+        resume_every_s: least seconds between two of them.
     """
 
     config_path: str
@@ -59,11 +62,15 @@ class TrainSpec:
     fine_tune_checkpoint: str = ""
     keep_best: str = ""
     smaller_is_better: bool = False
+    resume_dir: str = ""
+    resume_every_s: float = 600.0
 
     def __post_init__(self) -> None:
-        """Check the flag."""
+        """Check the flags."""
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"--seed: must be in [0, 2^63), got {self.seed}")
+        if not 0 <= self.resume_every_s < math.inf:
+            raise ConfigError(f"--resume_every_s: must be a finite number of at least 0, got {self.resume_every_s}")
 
 
 @dataclass(frozen=True, slots=True)
