@@ -74,8 +74,7 @@ def _check_code(judge: Judge, before: Snapshot, digests: Mapping[str, str]) -> N
         xxh = digests.get(path)
         if xxh is None or not path.endswith(".py"):
             continue
-        known = judge.state.code.get(bytes.fromhex(xxh))
-        if known is None or known[0] != digest:
+        if judge.closure.known_digest(bytes.fromhex(xxh)) != digest:
             raise BuildError(f"{path}: was edited while the task started; run again")
 
 

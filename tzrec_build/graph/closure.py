@@ -67,6 +67,11 @@ class Closure:
             self._both[key] = dict(sorted({**tool, **self.of_user(spec.code, spec.folder)[0]}.items()))
         return self._both[key]
 
+    def known_digest(self, xxh: bytes) -> str:
+        """AST digest of a source text that was parsed before, "" when it was not."""
+        known = self._state.code.get(xxh + _PARSER)
+        return known[0] if known else ""
+
     def of_user(self, code: tuple[str, ...], folder: str) -> tuple[dict[str, str], frozenset[str]]:
         """Files of the closure of a user's own code, and what it imports from elsewhere.
 
