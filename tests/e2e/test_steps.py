@@ -462,19 +462,28 @@ def test_a_damaged_record_is_no_record(join):
     import sqlite3
 
     with sqlite3.connect(join.path(".state/state.db")) as state:
-        state.execute("update records set body = 'no json'")
+        state.execute("update bodies set body = 'no json'")
+        state.execute("update records set stamp = x'00'")
     assert join.doit().restored == {"step:join:join"}
 
 
-def test_a_state_of_another_version_is_left_alone(join):
+def test_a_damaged_stamp_costs_nothing(join):
+    import sqlite3
+
+    with sqlite3.connect(join.path(".state/state.db")) as state:
+        state.execute("update records set stamp = x'00'")
+    assert join.doit().counts["up to date"] == 1
+
+
+def test_a_state_of_another_version_is_put_aside(join):
     import sqlite3
 
     with sqlite3.connect(join.path(".state/state.db")) as state:
         state.execute("pragma user_version = 99")
-    refused = join.doit()
-    assert refused.code != 0
-    assert "written by another version of tzrec-build (format 99, this one reads 1)" in refused.out
-    assert "Traceback" not in refused.out
+    done = join.doit()
+    assert (done.code, done.restored) == (0, {"step:join:join"})
+    assert "state.db: written by another version of tzrec-build (format 99); moved to" in done.out
+    assert join.path(".state/state.db.format99").is_file()
 
 
 def test_two_hundred_steps_side_by_side(project):

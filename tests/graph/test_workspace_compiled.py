@@ -2,115 +2,82 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 
-from tests.graph.toml_files import load
 from tzrec_build.errors import CorruptError
-from tzrec_build.graph import grammar
-from tzrec_build.graph.compiled import LEAVES, LISTS, dumps, loads, still_holds
-
-TEXTS = {
-    "": '[resources]\ngpu = 1\n[vars]\nxs = [1, "a"]',
-    "a": '[each]\nds = "$DS"\nc = "*.config"\n[config]\npath = "{c}"\n[train]\ninit_from = "train[ds-1]"',
-    "b": '[config]\npath = "x"\nedit = { a = [1, [2.5]], b = true }\n[select]\ntopk = 1\n[eval.e]\ndata = "e"\n'
-    '[predict.p]\ninput = "p"\n[export]\n[index]\nid_field = "i"\nitems = "t"\n[hitrate]\nusers = "u"\n[benchmark]\n'
-    '[step.s]\ncommand = ["c"]\noutputs = { o = "o" }\nparams = { a = 1 }',
-}
-ENV = {"DS": "1..2"}
+from tzrec_build.graph.compiled import MARK, Compiled, Seen, dumps, loads, still_holds, toml_files
+from tzrec_build.graph.rows import Specs, make_rows
+from tzrec_build.graph.spec import Input, TaskSpec
 
 
 @pytest.fixture
 def root(tmp_path):
-    (tmp_path / "workspace/a").mkdir(parents=True)
-    (tmp_path / "workspace/a/m.config").touch()
+    for name in ("a/pipeline.toml", "a/m.config", "b/pipeline.toml", "workspace.toml"):
+        (tmp_path / "workspace" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "workspace" / name).touch()
     return str(tmp_path)
 
 
 @pytest.fixture
-def workspace(root):
-    return load(root, TEXTS, ENV)
-
-
-def test_what_was_written_is_read(workspace):
-    again = loads(dumps(workspace))
-    assert again == workspace
-    assert [type(getattr(again.pipelines[-1], name)) for name in LEAVES] == list(LEAVES.values())
-    assert [type(getattr(again.pipelines[-1], name)[0]) for name in LISTS] == list(LISTS.values())
-
-
-def test_the_bytes_depend_on_the_workspace_only(root, workspace):
-    code = (
-        "import sys; from tzrec_build.graph.compiled import dumps; from tzrec_build.graph.workspace import load_workspace;"
-        f"sys.stdout.buffer.write(dumps(load_workspace({root!r}, {ENV!r})))"
-    )
-    env = {**os.environ, "PYTHONHASHSEED": "7"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env=env)
-    assert loads(done.stdout) == workspace
-
-
-def test_another_version_is_refused(workspace):
-    data = dumps(workspace)
-    with pytest.raises(CorruptError) as caught:
-        loads(b"tzrec workspace 0" + data[17:])
-    assert str(caught.value) == (
-        "compiled workspace: must begin with b'tzrec workspace 2\\n', got b'tzrec workspace 0\\n'; load it anew"
+def spec(root):
+    inputs = (Input("raw", ("raw/*.csv", "../b/build/x"), "p.toml", frozenset({"../b/build/x"})), Input("one", ("o",)))
+    params = (("seed", 7), ("rate", 0.5), ("names", ("a", "b")))
+    return TaskSpec(
+        "step:a:s", "doc", f"{root}/workspace/a", "build/s", ("c", "{out}"), "", inputs, params, task_deps=("step:b:x",)
     )
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [lambda data: data[:-1], lambda data: data + b"x", lambda data: data[:30]],
-    ids=["shorter", "longer", "head"],
-)
-def test_damaged_bytes_are_refused(workspace, damage):
+@pytest.fixture
+def found(root, spec):
+    seen = Seen(
+        root, toml_files(root), (("f", b"1"),), (("DS", "1"),), ((f"{root}/workspace/a", "*.config", ("m.config",)),)
+    )
+    return Compiled(seen, tuple(make_rows([spec], root)), ("step:a:s",), {"max_cost_s": 0.0})
+
+
+def test_what_was_written_is_read(found, spec):
+    again = loads(dumps(found))
+    assert again == found
+    assert Specs(again.rows)["step:a:s"] == spec
+
+
+def test_a_row_says_what_doit_asks_for(found):
+    row = found.rows[0]
+    assert (row.inside, row.target, row.task_deps) == ("workspace/a", "workspace/a/build/s", ("step:b:x",))
+    assert row.file_deps == {"workspace/a/raw/*.csv", "workspace/b/build/x", "workspace/a/o"}
+
+
+def test_another_version_is_refused(found):
+    data = dumps(found)
     with pytest.raises(CorruptError) as caught:
-        loads(damage(dumps(workspace)))
-    message = "compiled workspace: must be the bytes that were written, got another checksum; load it anew"
-    assert str(caught.value) == message
+        loads(b"X" + data[1:])
+    assert str(caught.value) == f"compiled tasks: must begin with {MARK!r}, got {b'X' + MARK[1:]!r}; compile anew"
 
 
-def test_no_single_changed_byte_passes(workspace):
-    data = dumps(workspace)
-    for at in range(0, len(data), 7):
-        with pytest.raises(CorruptError):
-            loads(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+@pytest.mark.parametrize("at", [0, 5, 50, -1])
+def test_damaged_bytes_are_refused(found, at):
+    data = bytearray(dumps(found))
+    data[at if at < 0 else len(MARK) + at] ^= 1
+    with pytest.raises(CorruptError, match="must be the bytes that were written, got another checksum; compile anew"):
+        loads(bytes(data))
 
 
-def test_every_field_of_a_pipeline_that_is_a_spec_is_made_again():
-    text = {name: kind for name, kind in grammar.PipelineSpec.__annotations__.items() if "Spec" in kind}
-    assert set(text) == {*LEAVES, *LISTS}
+def test_it_holds_while_nothing_around_it_changes(found, root):
+    assert still_holds(found.seen, root, {"DS": "1"})
 
 
-def test_it_holds_while_nothing_changed(root, workspace):
-    assert still_holds(workspace, root, {**ENV, "OTHER": "1"})
-
-
-@pytest.mark.parametrize(
-    "change", ["new pipeline", "pipeline gone", "workspace.toml gone", "variable", "glob", "place"]
-)
-def test_it_does_not_hold_after(root, workspace, change):
-    env, place = dict(ENV), root
-    if change == "new pipeline":
-        os.makedirs(f"{root}/workspace/c")
-        assert still_holds(workspace, root, env)
-        open(f"{root}/workspace/c/pipeline.toml", "w").close()
-    elif change == "pipeline gone":
-        os.unlink(f"{root}/workspace/b/pipeline.toml")
-    elif change == "workspace.toml gone":
-        os.unlink(f"{root}/workspace/workspace.toml")
+@pytest.mark.parametrize("change", ["elsewhere", "variable", "new pipeline", "no workspace.toml", "new config"])
+def test_it_does_not_hold_after(change, found, root, tmp_path):
+    place, env = root, {"DS": "1"}
+    if change == "elsewhere":
+        place = root + "/other"
     elif change == "variable":
-        env["DS"] = "1..3"
-    elif change == "glob":
-        open(f"{root}/workspace/a/n.config", "w").close()
+        env = {}
+    elif change == "new pipeline":
+        (tmp_path / "workspace/c").mkdir()
+        (tmp_path / "workspace/c/pipeline.toml").touch()
+    elif change == "no workspace.toml":
+        (tmp_path / "workspace/workspace.toml").unlink()
     else:
-        place = f"{root}/elsewhere"
-    assert not still_holds(workspace, place, env)
-
-
-def test_it_does_not_hold_without_the_folder(tmp_path, root, workspace):
-    (tmp_path / "workspace").rename(tmp_path / "other")
-    assert not still_holds(workspace, root, ENV)
+        (tmp_path / "workspace/a/n.config").touch()
+    assert not still_holds(found.seen, place, env)

@@ -8,13 +8,10 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
-
-from doit.action import BaseAction
-from doit.exceptions import TaskFailed
 
 from tzrec_build.errors import BuildError, CorruptError
 from tzrec_build.faults import fault_point
@@ -128,41 +125,18 @@ def shown_command(spec: TaskSpec) -> str:
     return shlex.join(shown)
 
 
-class Make(BaseAction):  # type: ignore[misc]
-    """doit action that makes one artifact."""
-
-    def __init__(self, workshop: Callable[[], Workshop], spec: TaskSpec) -> None:
-        self._workshop, self._spec = workshop, spec
-        self.task: object = None
-        self.out = self.err = ""
-        self.result: object = None
-        self.values: dict[str, object] = {}
-
-    def execute(self, out: object = None, err: object = None) -> TaskFailed | None:  # noqa: ARG002 - doit's protocol
-        """Make the artifact; a user's error becomes a failed task with one message."""
-        try:
-            make(self._workshop(), self._spec)
-        except BuildError as error:
-            text = str(error)
-            return TaskFailed(text if text.startswith(self._spec.name) else f"{self._spec.name}: {text}")
-        except (OSError, sqlite3.Error) as error:
-            where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
-            what = error.strerror if isinstance(error, OSError) else str(error)
-            return TaskFailed(f"{self._spec.name}: {where}{what}; check disk space and permissions")
-        return None
-
-    @property
-    def spec(self) -> TaskSpec:
-        """What it makes; for the commands that explain a task."""
-        return self._spec
-
-    @property
-    def workshop(self) -> Workshop:
-        """What it shares with the others."""
-        return self._workshop()
-
-    def __str__(self) -> str:
-        return shown_command(self._spec)
+def attempt_make(workshop: Workshop, spec: TaskSpec) -> str:
+    """Make the artifact; returns "", or the one message of an error that is the user's."""
+    try:
+        make(workshop, spec)
+    except BuildError as error:
+        text = str(error)
+        return text if text.startswith(spec.name) else f"{spec.name}: {text}"
+    except (OSError, sqlite3.Error) as error:
+        where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
+        what = error.strerror if isinstance(error, OSError) else str(error)
+        return f"{spec.name}: {where}{what}; check disk space and permissions"
+    return ""
 
 
 def make(shop: Workshop, spec: TaskSpec) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,20 +18,18 @@ from typing import TYPE_CHECKING, Any
 from tzrec_build.errors import BuildError, DataError
 from tzrec_build.graph.closure import Closure
 from tzrec_build.graph.digests import Digests, find
+from tzrec_build.graph.distributions import Distributions
 from tzrec_build.graph.overlay import Overlay, find_made
 from tzrec_build.graph.reasons import Reason, changed_files, first_difference
+from tzrec_build.graph.rows import Row, params_part, spec_of
 from tzrec_build.graph.spec import RECORDS, Input, TaskSpec
+from tzrec_build.graph.stamp import files_text, text_digest, values_digest
 from tzrec_build.graph.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 KEY_VERSION = "action/1"
-_TWINS = {
-    "fbgemm-gpu-cpu": "fbgemm-gpu",
-    "faiss-cpu": "faiss",
-    "faiss-gpu": "faiss",
-}  # CPU and CUDA builds are one name
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +61,67 @@ class Judge:
         self.digests = Digests(state)
         self._root = root
         self.closure = Closure(state, self.digests, root)
-        self._site_packages = site_packages
+        self._packages = Distributions(state, site_packages)
         self.generation = 0  # raised when an action starts and when it ends: verdicts of before may no longer hold
-        self._versions: dict[str, str] | None = None
         self._machine: dict[str, str] | None = None
+        self._groups: dict[int, bytes] = {}  # Row.group -> digests of code and environment
+        self._code_digests: dict[int, tuple[Mapping[str, str], bytes]] = {}  # by identity: the closure gives one object
+        state.at_end.append(self.digests.settle)
 
     def look_again(self) -> None:
         """Forget which source files were looked at: they may have been edited since the start of this process."""
         self.closure = Closure(self.state, self.digests, self._root)
+        self._groups, self._code_digests = {}, {}
         self.generation += 1
+
+    def verdict(self, row: Row) -> Reason | None:
+        """The same as `reason`, by the short form of the record: while nothing has changed no record is decoded."""
+        recorded = self.state.records.get(row.name)
+        if recorded and self._stamp(row, recorded) == recorded:
+            return None
+        reason = self.reason(spec_of(row))
+        if reason is None:
+            self.state.set_stamp(row.name, self._stamp(row))
+        return reason
+
+    def _stamp(self, row: Row, hoped: bytes = b"") -> bytes:
+        """The stamp of what is there now; cut short at the first part that is not as in `hoped`."""
+        stamp = row.params + (self._groups.get(row.group) or self._group(row))
+        if hoped and not hoped.startswith(stamp):
+            return stamp
+        text = self.digests.text
+        stamp += text_digest(
+            "".join(
+                [
+                    head + (text(path, skip) if path else self._piece(row, pattern))
+                    for head, path, skip, pattern in row.pieces
+                ]
+            )
+        )
+        if hoped and not hoped.startswith(stamp):
+            return stamp
+        return stamp + text_digest(self.digests.folder_text(row.out, RECORDS))
+
+    def _group(self, row: Row) -> bytes:
+        spec = spec_of(row)
+        code = self._code(spec)
+        known = self._code_digests.get(id(code))
+        if known is None:
+            known = self._code_digests[id(code)] = (code, values_digest(code))
+        self._groups[row.group] = found = known[1] + values_digest(self._environment(spec))
+        return found
+
+    def _code(self, spec: TaskSpec) -> Mapping[str, str]:
+        return self.closure.of(spec)
+
+    def _piece(self, row: Row, named: str) -> str:
+        """Text of a pattern, or of a whole input whose content is not what stands for it."""
+        spec = spec_of(row)
+        for entry in spec.inputs:
+            if entry.fingerprint != "content" and entry.name == named:
+                return "".join(files_text(self._content(spec, entry, path, None).items()) for path in entry.paths)
+        entry = next((entry for entry in spec.inputs if named in entry.paths), Input("", ()))
+        return files_text(self._content(spec, entry, named, None).items())
 
     def snapshot(self, spec: TaskSpec, made: Overlay | None = None) -> Snapshot:
         """The present state of everything that `spec` depends on; what is not there is an empty mapping.
@@ -81,14 +130,12 @@ class Judge:
             spec: the task.
             made: artifacts as they would be, for a dry run: their files are taken from it, with a SHA-256 for content.
         """
-        params = {"command": list(spec.argv), "threads": spec.threads, "outputs": spec.outputs}
-        params.update({f"params.{name}": value for name, value in spec.params})
         return Snapshot(
             inputs={
                 entry.name: [self._content(spec, entry, path, made) for path in entry.paths] for entry in spec.inputs
             },
-            params={name: json.dumps(value, sort_keys=True) for name, value in params.items()},
-            code=self.closure.digests(spec.module, spec.kinds) if spec.module else {},
+            params=params_part(spec),
+            code=self._code(spec),
             env=self._environment(spec),
         )
 
@@ -100,28 +147,19 @@ class Judge:
         return {name: content for name, content in contents.items() if content is not None}
 
     def _environment(self, spec: TaskSpec) -> dict[str, str | None]:
-        versions = self._installed()
-        env: dict[str, str | None] = {"system": f"{sys.platform}-{platform.machine()}"}
+        versions = self._packages.versions()
+        env: dict[str, str | None] = {"system": f"{sys.platform}-{os.uname().machine}"}
         if spec.module or spec.argv[:1] == ("python",):
             env["python"] = f"{sys.version_info[0]}.{sys.version_info[1]}"
         plain: Callable[[str], str] = str if spec.exact_machine else _plain_version
-        env.update({name: plain(versions.get(name, "absent")) for name in spec.packages})
+        packages = spec.packages
+        if spec.code:
+            packages += self._packages.providers(self.closure.of_user(spec.code, spec.folder)[1])
+        env.update({name: plain(versions.get(name, "absent")) for name in packages})
         if spec.exact_machine:
             env.update(self._this_machine())
         env.update({f"${name}": os.environ.get(name) for name in spec.env})
         return env
-
-    def _installed(self) -> dict[str, str]:
-        """Package -> version with its local tag, from the names of the dist-info folders: 100 times cheaper than importlib.metadata."""
-        if self._versions is None:
-            versions = {}
-            for entry in os.listdir(self._site_packages):
-                if entry.endswith(".dist-info"):
-                    name, _, version = entry.removesuffix(".dist-info").partition("-")
-                    name = name.replace("_", "-").lower()
-                    versions[_TWINS.get(name, name)] = version
-            self._versions = versions  # whole or not at all: other threads read it
-        return self._versions
 
     def _this_machine(self) -> dict[str, str]:
         if self._machine is None:
@@ -206,19 +244,19 @@ class Fresh:
         [Parameter("task", Parameter.POSITIONAL_ONLY), Parameter("values", Parameter.POSITIONAL_ONLY)]
     )
 
-    def __init__(self, judge: Callable[[], Judge], spec: TaskSpec) -> None:
-        self._judge, self._spec = judge, spec
+    def __init__(self, judge: Judge, row: Row) -> None:
+        self._judge, self._row = judge, row
         self.reason: Reason | None = None
         self._judged_at = -1  # generation of the judge
 
     def __call__(self, task: object, values: object) -> bool:  # noqa: ARG002 - doit's protocol
         """The verdict of now, and the reason for messages; the last one holds until an action starts or ends."""
-        judge = self._judge()
+        judge = self._judge
         if self._judged_at == judge.generation:
             return self.reason is None
         now = judge.generation
         try:
-            self.reason = judge.reason(self._spec)
+            self.reason = Reason("", self._row.error) if self._row.error else judge.verdict(self._row)
         except (
             BuildError,
             OSError,
