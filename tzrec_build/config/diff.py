@@ -156,7 +156,7 @@ def _shown(message: Message, field: FieldDescriptor) -> str:
         entries = (f"{_scalar(_entry(field, 'key'), key)}: {_map_value(field, value[key])}" for key in sorted(value))
         return f"{{{', '.join(entries)}}}" if value else ""
     if field.is_repeated:
-        return f"[{', '.join(_scalar(field, element) for element in value)}]" if value else ""
+        return field_text(field, value, whole=True) if value else ""
     if not message.HasField(field.name):
         return ""
     if field.message_type is not None:
@@ -177,6 +177,12 @@ def _scalar(field: FieldDescriptor, value: Any) -> str:
     out = io.StringIO()
     text_format.PrintFieldValue(field, value, out, as_utf8=True)
     return out.getvalue()
+
+
+def field_text(field: FieldDescriptor, values: Sequence[Any], *, whole: bool) -> str:
+    """Write scalars of one field as an edit reads them: a list in brackets for a `whole` repeated field, else the only one."""
+    texts = [_scalar(field, value) for value in values]
+    return f"[{', '.join(texts)}]" if whole else texts[0]
 
 
 def message_text(message: Message) -> str:

@@ -162,6 +162,21 @@ def _parse_selector(inside: str, key: str) -> int | slice | Where | Holds:
     raise ConfigError(f"edit {key!r}: a selector must be [3], [1:3], [:], [field=value] or [field], got [{inside}]")
 
 
+def parse_assignment(text: str) -> tuple[str, str]:
+    """Split ``PATH=VALUE`` at the first ``=`` outside brackets; pure.
+
+    Raises:
+        ConfigError: there is none.
+
+    >>> parse_assignment("feature_configs[id_feature.feature_name=a].id_feature.pooling=mean")
+    ('feature_configs[id_feature.feature_name=a].id_feature.pooling', 'mean')
+    """
+    key, *values = split_outside_brackets(text, "=")
+    if not values:
+        raise ConfigError(f"edit {text!r}: must read PATH=VALUE, got no =; write for example data_config.batch_size=64")
+    return key, "=".join(values)
+
+
 def select(config: Message, steps: tuple[Step, ...], key: str) -> list[Place]:
     """Find what a parsed key means in a config. Messages that are unset on the way are created, except members of a oneof.
 

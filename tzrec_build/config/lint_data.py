@@ -81,11 +81,16 @@ def columns_are_declared(subject: Subject) -> Found:
     data = subject.config.data_config
     if data.dataset_type != data_pb2.CsvDataset or data.with_header or not (data.input_fields or data.input_fields_str):
         return
-    pairs = (part.partition(":")[0].strip() for part in data.input_fields_str.split(";"))
-    declared = {name for name in pairs if name} or {field.input_name for field in data.input_fields}
+    declared = declared_columns(data)
     for name, at in needed_columns(subject).items():
         if name not in declared:
             yield at, f"column {name!r} must be in input_fields of a CSV without header, got none of that name; add it"
+
+
+def declared_columns(data: data_pb2.DataConfig) -> list[str]:
+    """List the columns that a config declares; the text form wins over the list."""
+    pairs = (part.partition(":")[0].strip() for part in data.input_fields_str.split(";"))
+    return [name for name in pairs if name] or [field.input_name for field in data.input_fields]
 
 
 def columns_are_there(subject: Subject) -> Found:

@@ -206,6 +206,16 @@ def canonical_text(config: EasyRecConfig) -> str:
     return str(text_format.MessageToString(config, as_utf8=True))
 
 
+def file_text(config: EasyRecConfig, path: str | os.PathLike[str]) -> str:
+    """Write a config as the file of that name holds it: JSON when the name ends with .json, else canonical text."""
+    if not os.fspath(path).endswith(".json"):
+        return canonical_text(config)
+    from google.protobuf import json_format  # rarely used, 20 ms
+
+    fields = json_format.MessageToDict(config, preserving_proto_field_name=True)
+    return json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
+
+
 def save_pipeline_config(config: EasyRecConfig, path: str | os.PathLike[str]) -> None:
     """Replace a config file atomically, as JSON when the name ends with .json, else as canonical text.
 
@@ -213,10 +223,4 @@ def save_pipeline_config(config: EasyRecConfig, path: str | os.PathLike[str]) ->
         config: what to write.
         path: the file; its folder is made when absent.
     """
-    if os.fspath(path).endswith(".json"):
-        from google.protobuf import json_format  # rarely used, 20 ms
-
-        fields = json_format.MessageToDict(config, preserving_proto_field_name=True)
-        write_text(path, json.dumps(fields, indent=2, ensure_ascii=False) + "\n")
-        return
-    write_text(path, canonical_text(config))
+    write_text(path, file_text(config, path))

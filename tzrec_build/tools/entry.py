@@ -17,22 +17,22 @@ BUG_EXIT_CODE = 70
 
 def run_tool(
     parser: argparse.ArgumentParser,
-    run: Callable[[argparse.Namespace], None],
+    run: Callable[[argparse.Namespace], int | None],
     argv: Sequence[str],
 ) -> int:
-    """Parse the flags, run the tool, turn a `BuildError` into one line on stderr and its exit code.
+    """Parse the flags, run the tool (it may return an exit code that is no error), turn a `BuildError` into one line on stderr and its exit code.
 
     Every tool gets ``--debug`` (traceback of user errors, debug log) from here. Unknown flags are errors (argparse exits with 2).
 
     Returns:
-        0, the error's own exit code, or 70 with a traceback for a bug of ours.
+        What `run` returns, 0 for None, the error's own exit code, or 70 with a traceback for a bug of ours.
     """
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error and the debug log")
     args = parser.parse_args(argv)
     setup_logging(debug=args.debug)
     try:
         check_variables(os.environ)
-        run(args)
+        code = run(args)
     except BuildError as err:
         if args.debug:
             traceback.print_exc()
@@ -48,4 +48,4 @@ def run_tool(
         traceback.print_exc()
         print(f"{parser.prog}: this is a bug in tzrec-build, please report the lines above", file=sys.stderr)
         return BUG_EXIT_CODE
-    return 0
+    return code or 0
