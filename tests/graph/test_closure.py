@@ -53,6 +53,7 @@ def test_closure_holds_imports_of_functions_and_used_rows_only(checkout):
         "tzrec_build/lazy.py",
         "tzrec_build/lib.py",
         "tzrec_build/models/deepfm.py",
+        "tzrec_build/models/registry.py",
         "tzrec_build/tool.py",
     ]
     assert "tzrec_build/models/ple.py" in closure(checkout, ["model:ple", "loss:l2_loss"])
@@ -72,6 +73,7 @@ def test_closure_holds_imports_of_functions_and_used_rows_only(checkout):
         ("models/deepfm", "import helper", "import helper as h", True),
         ("models/ple", "X = 1", "X = 2", False),
         ("models/registry", '"ple":', '"ple2":', False),
+        ("models/registry", "MODELS =", "TABLE =", True),
     ],
 )
 def test_only_a_change_of_meaning_in_the_closure_counts(checkout, name, old, new, counts):
@@ -176,6 +178,18 @@ def test_a_users_script_that_builds_models_may_build_any(users):
     edit(users / "workspace/p/any.py", "from tzrec_build.models import registry\n")
     files = of_user(users, "any.py")[0]
     assert {"tzrec_build/models/registry.py", "tzrec_build/models/deepfm.py", "tzrec_build/models/ple.py"} <= set(files)
+
+
+def test_what_a_registry_imports_and_does_counts_and_its_rows_do_not(checkout):
+    path = checkout / "tzrec_build/models/registry.py"
+    edit(path, "from tzrec_build.lazy import VALUE\n" + path.read_text() + "def create(): return VALUE\n")
+    edit(checkout / "tzrec_build/tool.py", "from tzrec_build.models.registry import create\n")
+    before = closure(checkout)
+    assert "tzrec_build/lazy.py" in before
+    path.write_text(path.read_text().replace('{"deepfm"', '{"new": "tzrec_build.models.new:New", "deepfm"'))
+    assert closure(checkout) == before
+    path.write_text(path.read_text().replace("return VALUE", "return -VALUE"))
+    assert closure(checkout) != before
 
 
 def test_the_init_of_a_package_counts_once_it_says_something(checkout):

@@ -325,3 +325,18 @@ def test_an_exact_machine_counts_for_every_task(running):
 
 def test_machines_count_by_their_system_unless_asked(full):
     assert {spec.exact_machine for spec in full.values()} == {False}
+
+
+def test_a_model_of_the_users_own_reaches_every_tool_that_makes_it(tmp_path):
+    text = FULL.replace('path = "x.config"\n', 'path = "x.config"\nmodel = "models/mine.py:Mine"\n')
+    found = specs(tmp_path, {"prep": PREP, "full": text})
+    given = {name.partition(":")[0] for name, spec in found.items() if "--model_class" in spec.argv}
+    assert given == {
+        "train_select", "train", "benchmark_run", "evaluate", "predict", "embed", "embed_users", "export",
+    }  # fmt: skip
+    assert {name.partition(":")[0] for name, spec in found.items() if spec.code == ("models/mine.py",)} == given
+    assert "--model_class models/mine.py:Mine" in shown_command(found["train:full"])
+
+
+def test_a_step_counts_the_code_of_the_script_that_it_starts(full):
+    assert full["step:prep:tables"].code == ("tables.py",)

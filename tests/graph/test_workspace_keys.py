@@ -12,6 +12,7 @@ from tzrec_build.graph.not_built import NOT_BUILT
 COUNT = "an integer in [1, 2147483647]"
 NATURAL = "an integer in [0, 2147483647]"
 TEXT = "a text of one line, not empty"
+MODEL = "FILE.py:CLASS, a class of yours in a file as seen from the pipeline's folder"
 TEXTS = "a list of different texts of one line, not empty"
 PATH = "a path or a PIPELINE:ARTIFACT reference"
 PATHS = "a path or a PIPELINE:ARTIFACT reference, or a list of different ones"
@@ -31,6 +32,8 @@ WRONG = [
     ("config", "easyrec", "1", PATH, "1"),
     ("config", "fg_json", "true", PATH, "true"),
     ("config", "feature_info", '" "', PATH, "' '"),
+    ("config", "model", '"mine.py"', MODEL, "'mine.py'"),
+    ("config", "model", '"pkg.mine:Mine"', MODEL, "'pkg.mine:Mine'"),
     ("config.edit", "a", "nan", f"{SCALAR}, or a list of them", "nan"),
     ("config.edit", "a", "[inf]", f"{SCALAR}, or a list of them", "a list"),
     ("config.edit", "a", "2026-01-01", f"{SCALAR}, or a list of them", "2026-01-01"),

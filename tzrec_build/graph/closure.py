@@ -1,7 +1,7 @@
 """Code closure: which Python files a task can run, and a digest of what each of them says (see `sources.py`).
 
-For a tool these are our modules. A registry is a literal table of "module:Class"; its own file stays outside the closure, and only
-the rows that the config uses are added. Generated protos stay outside too: what they say reaches an action through its config.
+For a tool these are our modules. A registry is a literal table of "module:Class"; its rows stay outside the closure, and only the
+modules of those that the config uses are added. Generated protos stay outside too: what they say reaches an action through its config.
 
 A user's script or model starts a closure of its own: what it imports from the folder that it lies in, and from the checkout.
 """
@@ -34,6 +34,7 @@ class Closure:
 
     def __init__(self, state: State, digests: Digests, root: str) -> None:
         self._state, self._digests, self._root = state, digests, root
+        self._registry_files = frozenset(f"{root}/{name.replace('.', '/')}.py" for name in REGISTRIES.values())
         self._sources: dict[str, Source | None] = {}
         self._done: dict[tuple[str, tuple[str, ...]], dict[str, str]] = {}
         self._of_users: dict[tuple[tuple[str, ...], str], tuple[dict[str, str], frozenset[str]]] = {}
@@ -130,7 +131,7 @@ class Closure:
         if key not in self._imported:
             package = path.endswith(_INIT)
             names = [resolve(name, module, is_package=package) for name in source.imports]
-            if module in REGISTRIES.values():  # of a user's closure: nobody says which rows are used
+            if module in REGISTRIES.values() and len(roots) > 1:  # of a user's closure: nobody says which rows are used
                 names += [name for rows in self._table(module).values() for name in rows]
             self._imported[key] = self._modules(names, roots)
         return self._imported[key]
@@ -145,7 +146,7 @@ class Closure:
             if not top or (top != PACKAGE and not users) or f"{name}.".startswith(f"{_OUTSIDE}."):
                 continue
             hits = next(filter(None, (self._files(name, root) for root in roots)), [])
-            files.update({hit[1]: hit for hit in hits if users or hit[0] not in REGISTRIES.values()})
+            files.update({hit[1]: hit for hit in hits})
             if not hits:
                 outside.add(top)
         return list(files.values()), outside
@@ -216,13 +217,15 @@ class Closure:
         """What a file says, parsed once per content; None where there is no such file."""
         if path not in self._sources:
             xxh = self._digests.xxh(path)
-            self._sources[path] = None if xxh is None else self._parsed(path, xxh + _PARSER)
+            self._sources[path] = None if xxh is None else self._parsed(path, xxh)
         return self._sources[path]
 
-    def _parsed(self, path: str, key: bytes) -> Source:
+    def _parsed(self, path: str, xxh: bytes) -> Source:
+        registry = path in self._registry_files
+        key = xxh + _PARSER + (b" registry" if registry else b"")
         known = self._state.code.get(key)
         if known is None:
-            source = parse_source(path)
+            source = parse_source(path, registry=registry)
             self._state.set_code(key, source.digest, json.dumps([source.imports, source.resources]))
             return source
         imports, resources = json.loads(known[1])

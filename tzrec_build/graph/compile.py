@@ -15,7 +15,7 @@ from tzrec_build.graph.documents import locate
 from tzrec_build.graph.draft import Draft
 from tzrec_build.graph.grammar import PipelineSpec, StepSpec, Workspace
 from tzrec_build.graph.positions import Keys
-from tzrec_build.graph.rule import Rule
+from tzrec_build.graph.rule import Param, Rule
 from tzrec_build.graph.rules import RULES
 from tzrec_build.graph.scope import Facts, Scope, WrongPipelineError
 from tzrec_build.graph.scripts import started_code
@@ -200,6 +200,9 @@ def _task(scope: Scope, rule: Rule, name: str, item: object) -> tuple[TaskSpec, 
     pipeline = scope.pipeline
     draft = Draft(scope, item, ["python", "-m", f"tzrec_build.tools.{rule.tool}"], rule.extra)
     draft.read(rule.flags)
+    model = pipeline.config.model if pipeline.config and rule.makes_model else ""
+    if model:
+        draft.read((("--model_class", Param("config.model")),))
     if rule.purpose:
         draft.read_config_files(rule.purpose)
     spec = TaskSpec(
@@ -215,6 +218,7 @@ def _task(scope: Scope, rule: Rule, name: str, item: object) -> tuple[TaskSpec, 
         task_deps=tuple(sorted(draft.deps)),
         kinds=tuple(scope.facts.get("kinds", ())) if rule.purpose else (),
         packages=rule.packages,
+        code=(model.rpartition(":")[0],) if model else (),
         threads=scope.value(rule.threads, item) if rule.threads else 1,
         headline=rule.headline,
         timeout_s=pipeline.train.timeout_s if rule.trains else 0.0,

@@ -25,6 +25,7 @@ class ConfigSpec(NamedTuple):
     fg_json: str = ""
     feature_info: str = ""
     edit: tuple[tuple[str, EditValue], ...] = ()  # edit path -> value, in file order
+    model: str = ""  # FILE.py:CLASS in place of the config's model
 
 
 class DataSpec(NamedTuple):

@@ -115,6 +115,13 @@ def _identifiers(value: object) -> tuple[str, ...]:
     raise ValueError
 
 
+def _model(value: object) -> str:
+    text = _text(value)
+    if re.fullmatch(r"[^:]+\.py:[A-Za-z_][A-Za-z0-9_]*", text):
+        return text
+    raise ValueError
+
+
 def _command(value: object) -> tuple[str, ...]:
     if (
         not isinstance(value, list)
@@ -177,6 +184,7 @@ PATH = Key("a path or a PIPELINE:ARTIFACT reference", _text, is_path=True)
 PATHS = Key("a path or a PIPELINE:ARTIFACT reference, or a list of different ones", _paths, is_path=True)
 COMMAND = Key("a list of texts, the program first", _command)
 DURATION = Key("a duration above 0 such as '90s', '30m', '12h', '3d'", _duration)
+MODEL = Key("FILE.py:CLASS, a class of yours in a file as seen from the pipeline's folder", _model)
 SCALAR_RULE = "a text, a finite number of at most 64 bits, or true or false"
 EDITS = Key(f"{SCALAR_RULE}, or a list of them", _edit, is_path=True, items="edits")
 PARAMS = Key(SCALAR_RULE, _scalar, items="identifiers")
@@ -189,7 +197,10 @@ OUTPUTS = Key(
 )
 
 TABLES: Mapping[str, Table] = {
-    "config": Table(ConfigSpec, {"path": PATH, "easyrec": PATH, "fg_json": PATH, "feature_info": PATH, "edit": EDITS}),
+    "config": Table(
+        ConfigSpec,
+        {"path": PATH, "easyrec": PATH, "fg_json": PATH, "feature_info": PATH, "edit": EDITS, "model": MODEL},
+    ),
     "data": Table(
         DataSpec,
         {"train": PATHS, "eval": PATHS, "fingerprint": _choice_key("content", "stat", "etag", "odps", "lock")},

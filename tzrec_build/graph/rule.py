@@ -69,6 +69,7 @@ class Switch:
     """A flag without a value."""
 
 
+MODEL_TOOLS = frozenset({"train", "evaluate", "predict", "export"})  # make the model of the config, or [config] model
 LIGHT_TOOLS = frozenset(
     {"project_config", "prune", "pick_checkpoint", "benchmark"}
 )  # pure, and done in well under a second
@@ -121,3 +122,8 @@ class Rule:
     def light(self) -> bool:
         """Whether ``doit why`` may run it in a scratch folder."""
         return self.tool in LIGHT_TOOLS
+
+    @property
+    def makes_model(self) -> bool:
+        """Whether [config] model holds for it."""
+        return self.tool in MODEL_TOOLS

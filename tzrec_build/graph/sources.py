@@ -35,9 +35,12 @@ class Source(NamedTuple):
     resources: tuple[str, ...]
 
 
-def parse_source(path: str) -> Source:
+def parse_source(path: str, *, registry: bool = False) -> Source:
     """Parse a source file.
 
+    Args:
+        path: the file.
+        registry: whether the rows of its literal tables are left out of the digest; those that are used count by their modules.
     Raises:
         BuildError: it is no Python, or its RESOURCES are not written out.
     """
@@ -51,6 +54,8 @@ def parse_source(path: str) -> Source:
         what = getattr(err, "msg", str(err))
         raise BuildError(f"{path}:{line}: {what}; mend the source, it belongs to a task's code") from err
     _strip(tree)
+    if registry:
+        _empty_tables(tree)
     digest = hashlib.sha256(f"{AST_VERSION} {ast.dump(tree)}".encode()).hexdigest()[:32] if tree.body else ""
     names = {name for node in ast.walk(tree) for name in _imported(node)}
     return Source(digest, tuple(sorted(names)), _resources(tree, path))
@@ -126,6 +131,15 @@ def _strip(tree: ast.Module) -> None:
             block = getattr(node, name, None)
             if isinstance(block, list):
                 block[:] = [kept for child in block for kept in _without_types(child)]
+
+
+def _empty_tables(tree: ast.Module) -> None:
+    import ast
+
+    for node in tree.body:
+        value = getattr(node, "value", None)
+        if isinstance(value, ast.Dict) and all(_is_word(row) and ":" in row.value for row in value.values):
+            value.keys, value.values = [], []
 
 
 def _without_types(child: ast.AST) -> list[ast.AST]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from tzrec_build.errors import ConfigError, NotSupportedError
 from tzrec_build.models.base import BaseModel, ModelContext
 from tzrec_build.models.metric_specs import check_groupings
+from tzrec_build.models.user_model import load_user_model
 from tzrec_build.modules.embedding_tables import EmbeddedFeature
 from tzrec_build.protos.tzrec import pipeline_pb2
 
@@ -28,12 +29,15 @@ MODELS: Mapping[str, str] = {
 }
 
 
-def create_model(cfg: pipeline_pb2.EasyRecConfig, features: Sequence[EmbeddedFeature]) -> BaseModel:
+def create_model(
+    cfg: pipeline_pb2.EasyRecConfig, features: Sequence[EmbeddedFeature], model_class: str = ""
+) -> BaseModel:
     """Make the model that a config describes, with fresh parameters from torch's global generator.
 
     Args:
         cfg: the whole pipeline config.
         features: its features, in config order (`tzrec_build.features.create.create_features`).
+        model_class: ``FILE.py:CLASS`` of a class that is made in place of the config's own, or "".
 
     Raises:
         ConfigError: the config names no model, or a part of it is inconsistent.
@@ -44,8 +48,7 @@ def create_model(cfg: pipeline_pb2.EasyRecConfig, features: Sequence[EmbeddedFea
         raise ConfigError(f"model_config: names no model; set one of {', '.join(MODELS)}")
     if kind not in MODELS:
         raise NotSupportedError(f"model_config.{kind}", "the pipeline config")
-    module_name, _, class_name = MODELS[kind].partition(":")
-    model_class: Callable[[ModelContext], BaseModel] = getattr(importlib.import_module(module_name), class_name)
+    make = load_user_model(model_class) if model_class else _own_class(MODELS[kind])
     context = ModelContext(
         config=cfg.model_config,
         features=features,
@@ -53,6 +56,12 @@ def create_model(cfg: pipeline_pb2.EasyRecConfig, features: Sequence[EmbeddedFea
         sample_weight_fields=tuple(cfg.data_config.sample_weight_fields),
         has_sampler=cfg.data_config.WhichOneof("sampler") is not None,
     )
-    model = model_class(context)
+    model = make(context)
     check_groupings(model.metric_specs, features)
     return model
+
+
+def _own_class(text: str) -> Callable[[ModelContext], BaseModel]:
+    module_name, _, class_name = text.partition(":")
+    found: Callable[[ModelContext], BaseModel] = getattr(importlib.import_module(module_name), class_name)
+    return found

@@ -10,7 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tzrec_build.tools.entry import run_tool
-from tzrec_build.training.specs import ComputeSpec, TrainSpec, add_compute_flags, heavy_imports, leave
+from tzrec_build.training.specs import (
+    ComputeSpec,
+    TrainSpec,
+    add_compute_flags,
+    add_model_class_flag,
+    heavy_imports,
+    leave,
+)
 
 _STARTED_S = time.perf_counter()
 
@@ -26,6 +33,7 @@ def _run(args: argparse.Namespace) -> None:
         fine_tune_checkpoint=args.fine_tune_checkpoint,
         keep_best=args.keep_best,
         smaller_is_better=args.smaller_is_better,
+        model_class=args.model_class,
         resume_dir=args.resume_dir,
         resume_every_s=args.resume_every_s,
     )
@@ -66,6 +74,7 @@ def main(argv: Sequence[str]) -> int:
         default=600.0,
         help="least seconds between two resume checkpoints",
     )
+    add_model_class_flag(parser)
     add_compute_flags(parser)
     return run_tool(parser, _run, argv)
 

@@ -31,6 +31,7 @@ class Pipeline:
 
     config: EasyRecConfig
     features: list[Feature]
+    model_class: str = ""  # FILE.py:CLASS in place of the config's model
 
     def loader(self, input_path: str, options: LoaderOptions) -> BatchLoader:
         """Batches of a table."""
@@ -43,7 +44,7 @@ class Pipeline:
         return int(data.eval_batch_size if data.HasField("eval_batch_size") else data.batch_size)
 
 
-def load_pipeline(path: str) -> Pipeline:
+def load_pipeline(path: str, model_class: str = "") -> Pipeline:
     """Read a config and refuse what is wrong or not covered yet, before anything is computed.
 
     Raises:
@@ -54,7 +55,7 @@ def load_pipeline(path: str) -> Pipeline:
     config = parse_pipeline_config(text, path)
     check_supported(config, path, text)
     raise_problems(lint(config), path, text)
-    return Pipeline(config, create_features(config))
+    return Pipeline(config, create_features(config), model_class)
 
 
 def build_model(pipeline: Pipeline, seed: int = 0) -> BaseModel:
@@ -65,7 +66,7 @@ def build_model(pipeline: Pipeline, seed: int = 0) -> BaseModel:
     """
     torch.manual_seed(derived_seed(seed, "init"))
     with tables_in_memory(pipeline.config, pipeline.features):
-        return create_model(pipeline.config, pipeline.features)
+        return create_model(pipeline.config, pipeline.features, pipeline.model_class)
 
 
 def restored_model(pipeline: Pipeline, checkpoint: Checkpoint, device: torch.device) -> TrainWrapper:
@@ -96,7 +97,7 @@ def load_model(spec: ModelSpec) -> LoadedModel:
         ConfigError, NotSupportedError: the config or a flag is wrong.
         DataError: there is no such checkpoint, or it is of another model.
     """
-    pipeline = load_pipeline(spec.config_path)
+    pipeline = load_pipeline(spec.config_path, spec.model_class)
     checkpoint = choose_checkpoint(spec.checkpoint_path, spec.model_dir, spec.pick)
     device = pick_device(spec.compute.device)
     seed_everything(0, spec.compute.threads)

@@ -49,6 +49,7 @@ class TrainSpec:
         fine_tune_checkpoint: checkpoint or model directory to start from; the config's own when empty.
         keep_best: metric whose best checkpoint outlives keep_checkpoint_max; the exporter's of the config when empty.
         smaller_is_better: direction of that metric.
+        model_class: ``FILE.py:CLASS`` of a class in place of the config's model, or empty.
         resume_dir: folder of resume checkpoints, which a training that was cut off goes on from; none when empty.
         resume_every_s: least seconds between two of them.
     """
@@ -62,6 +63,7 @@ class TrainSpec:
     fine_tune_checkpoint: str = ""
     keep_best: str = ""
     smaller_is_better: bool = False
+    model_class: str = ""
     resume_dir: str = ""
     resume_every_s: float = 600.0
 
@@ -83,6 +85,7 @@ class ModelSpec:
         model_dir: a model directory, or empty; exactly one of the two is given.
         pick: file of pick_checkpoint, beside model_dir; empty for the latest.
         compute: threads and device.
+        model_class: ``FILE.py:CLASS`` of a class in place of the config's model, or empty.
     """
 
     config_path: str
@@ -90,6 +93,7 @@ class ModelSpec:
     model_dir: str
     pick: str
     compute: ComputeSpec
+    model_class: str = ""
 
 
 @contextmanager
@@ -125,12 +129,20 @@ def add_compute_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_model_class_flag(parser: argparse.ArgumentParser) -> None:
+    """The flag for a model of the user's own."""
+    parser.add_argument(
+        "--model_class", default="", metavar="FILE.py:CLASS", help="a class of yours in place of the config's model"
+    )
+
+
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of `ModelSpec`."""
     parser.add_argument("--pipeline_config_path", required=True, help="pipeline config, text or .json")
     parser.add_argument("--checkpoint_path", default="", help="a checkpoint, or a model directory whose latest is used")
     parser.add_argument("--model_dir", default="", help="a model directory, instead of --checkpoint_path")
     parser.add_argument("--pick", default="", help="with --model_dir: the file that pick_checkpoint wrote")
+    add_model_class_flag(parser)
     add_compute_flags(parser)
 
 
@@ -142,4 +154,5 @@ def model_spec(args: argparse.Namespace) -> ModelSpec:
         model_dir=args.model_dir,
         pick=args.pick,
         compute=ComputeSpec(args.threads, args.device),
+        model_class=args.model_class,
     )
