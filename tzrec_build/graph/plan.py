@@ -99,6 +99,7 @@ class Site:
         code_root: folder of the package.
         fresh: whether a task is up to date as the disk is now; the verdict that doit itself will use.
         root: the checkout whose tasks these are.
+        broken: tasks that stand for a pipeline which is wrong -> what is wrong with it.
     """
 
     specs: Mapping[str, TaskSpec]
@@ -107,6 +108,7 @@ class Site:
     code_root: str
     fresh: Callable[[str], bool]
     root: str
+    broken: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ class Wish:
 
 def make_plan(site: Site, names: Iterable[str], wish: Wish | None = None) -> Plan:
     """Plan a build of the named tasks and of all that they need."""
-    wish = wish or Wish()
+    wish, names = wish or Wish(), list(names)
     order = (
         list(dict.fromkeys(name for name in names if name in site.specs))
         if wish.single
@@ -136,7 +138,10 @@ def make_plan(site: Site, names: Iterable[str], wish: Wish | None = None) -> Pla
     needs = {name: [dep for dep in site.specs[name].task_deps if dep in chosen] for name in order}
     with Scratch(site.cache, site.code_root) as scratch:
         planner = _Planner(site, wish, scratch, needs)
-        return Plan({name: planner.plan(site.specs[name]) for name in order}, needs)
+        tasks = {name: planner.plan(site.specs[name]) for name in order}
+    for name in site.broken.keys() & set(names):
+        tasks[name], needs[name] = Planned(name, "error", (Cause("error", name, site.broken[name]),)), []
+    return Plan(tasks, needs)
 
 
 def all_fresh(site: Site, names: Iterable[str]) -> bool:
@@ -174,6 +179,7 @@ class _Planner:
     lost: dict[str, str] = field(default_factory=dict)  # task that cannot be built -> the one that would fail
     ignored: set[str] = field(default_factory=set)
     moving: set[str] = field(default_factory=set)  # tasks that will or may run
+    roots: dict[str, str] = field(default_factory=dict)  # the same -> the cause with which it begins, and where
     costs: dict[str, float] = field(init=False)
     teller: Teller = field(init=False)
 
@@ -216,12 +222,16 @@ class _Planner:
         if made and record and record.get("key") == key and record["outputs"] == judge.outputs(spec):
             return Planned(spec.name, "fresh")
         causes = self.teller.causes(spec, record, snapshot, made, every=self.wish.all_causes)
+        if not causes:  # an artifact above was removed, so that what it was cannot be compared with what it will be
+            names = ", ".join(dep for dep in self.needs[spec.name] if dep in self.moving)
+            causes = (Cause("upstream", names, f"{names}: will not be as it was when this was made"),)
         judge.check_inputs(spec, snapshot)
         return self._stale(spec, key, record, causes)
 
     def _stale(self, spec: TaskSpec, key: str, record: Mapping[str, Any] | None, causes: tuple[Cause, ...]) -> Planned:
         """Build or restore; and learn what comes of it."""
         self.moving.add(spec.name)
+        self.roots[spec.name] = f"{spec.name}: {causes[0].text}" if causes else spec.name
         folder = _folder(spec)
         manifest = self.site.cache.lookup(key) if self.site.cache is not None else None
         if manifest is not None:
@@ -256,10 +266,12 @@ class _Planner:
             causes = self.teller.causes(
                 spec, record, snapshot, made, every=self.wish.all_causes, hidden=set(self.unknown)
             )
-        told = Cause("upstream", after[0], f"{after[0]} runs before it")
+        root = self.roots[after[0]]
         self.unknown[_folder(spec)] = spec.name
         self.moving.add(spec.name)
-        causes = (*causes, told) if self.wish.all_causes or not causes else causes
+        self.roots[spec.name] = f"{spec.name}: {causes[0].text}" if causes else root
+        if self.wish.all_causes or not causes:
+            causes = (*causes, Cause("upstream", after[0], f"{after[0]} comes before it ({root})"))
         return Planned(spec.name, "maybe", causes, self._cost(spec), "", record, after)
 
     def _forced(self, spec: TaskSpec) -> Planned:

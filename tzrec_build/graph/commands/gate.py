@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tzrec_build.errors import ConfigError
+from tzrec_build.graph.fresh import Fresh
+from tzrec_build.graph.state import open_state
 
 SHOWN_COSTLY = 5
 
@@ -86,10 +88,8 @@ def _too_costly(plan: Any, cost_s: float, limit_s: float) -> str:
 
 def _fresh(task: Any) -> bool:
     """Whether doit will find nothing to do; an ignored task is for the plan to tell."""
-    from tzrec_build.graph.state import open_state
-
-    verdict: bool = task.name not in open_state().ignored and task.uptodate[0][0](None, None)
-    return verdict
+    judged = task.uptodate[0][0] if task.uptodate else None
+    return task.name not in open_state().ignored and isinstance(judged, Fresh) and judged(None, None)
 
 
 def _with_needs(tasks: Mapping[str, Any], selected: Iterable[str]) -> list[str]:
@@ -102,7 +102,7 @@ def _with_needs(tasks: Mapping[str, Any], selected: Iterable[str]) -> list[str]:
         if name in tasks and name not in seen:
             seen.add(name)
             stack += tasks[name].task_dep
-            if tasks[name].actions:
+            if not tasks[name].has_subtask:
                 found[name] = None
     return list(found)
 

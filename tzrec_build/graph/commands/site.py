@@ -8,20 +8,26 @@ from typing import Any
 
 from tzrec_build.graph.action import Workshop
 from tzrec_build.graph.plan import Site
+from tzrec_build.graph.spec import TaskSpec
 
 
 def workshop_of(tasks: Iterable[Any]) -> Workshop | None:
     """What all actions share; None where there is no task."""
     for task in tasks:
-        if task.actions:
+        if is_ours(task):
             shop: Workshop = task.actions[0].workshop
             return shop
     return None
 
 
+def is_ours(task: Any) -> bool:
+    """Whether the task makes an artifact; a group does not, nor a task that a user's dodo.py adds."""
+    return bool(task.actions) and hasattr(task.actions[0], "workshop")
+
+
 def site_of(tasks: Iterable[Any]) -> Site | None:
     """The tasks of ours, their judge and their cache; None where there are none."""
-    ours = {task.name: task for task in tasks if task.actions}
+    ours = {task.name: task for task in tasks if is_ours(task)}
     shop = workshop_of(ours.values())
     if shop is None:
         return None
@@ -30,8 +36,18 @@ def site_of(tasks: Iterable[Any]) -> Site | None:
         verdict: bool = ours[name].uptodate[0][0](None, None)
         return verdict
 
-    first = next(iter(ours.values()))
-    inside = first.meta["folder"]  # of its pipeline, as seen from the checkout
-    root = os.path.normpath(os.path.join(first.actions[0].spec.folder, os.path.relpath(".", inside)))
-    specs = {name: task.actions[0].spec for name, task in ours.items()}
-    return Site(specs, shop.judge, shop.cache, shop.code_root, fresh, root)
+    specs: dict[str, TaskSpec] = {}
+    broken: dict[str, str] = {}
+    for name, task in ours.items():
+        try:
+            specs[name] = task.actions[0].spec
+        except KeyError:  # stands for a pipeline that is wrong; its verdict is the message
+            fresh(name)
+            broken[name] = repr(task.uptodate[0][0])
+    roots = (_root(task.actions[0].spec, task.meta["folder"]) for name, task in ours.items() if name in specs)
+    return Site(specs, shop.judge, shop.cache, shop.code_root, fresh, next(roots, os.getcwd()), broken)
+
+
+def _root(spec: TaskSpec, inside: str) -> str:
+    """The checkout, from a pipeline's folder and how the checkout calls it."""
+    return os.path.normpath(os.path.join(spec.folder, os.path.relpath(".", inside)))

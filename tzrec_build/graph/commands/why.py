@@ -58,19 +58,20 @@ class Why(OptionsAnywhere, DoitCmdBase):  # type: ignore[misc]
         if site is None:
             self.outstream.write("no tasks\n")
             return 0
-        names = list(site.specs)
+        names = [*site.broken, *site.specs]
         chosen = chosen_tasks(names, pos_args) if pos_args else set(self.sel_tasks or names)
-        plan = make_plan(
-            site, [name for name in names if name in followers(site.specs, chosen)], Wish(all_causes=every)
-        )
-        wanted = [one for one in plan.tasks.values() if one.task in chosen or (not pos_args and one.state != "fresh")]
+        around = (
+            followers(site.specs, chosen) | chosen if pos_args else chosen
+        )  # named tasks: with what follows from them
+        plan = make_plan(site, [name for name in names if name in around], Wish(all_causes=every))
+        wanted = [one for one in plan.tasks.values() if (one.task in chosen if pos_args else one.state != "fresh")]
         if as_json:
             body = explain.plan_json(plan, wanted)
             for one, entry in zip(wanted, body["tasks"], strict=True):
                 entry["cache"] = _provenance(site, one) if cache else None
             self.outstream.write(json.dumps(body, indent=2, ensure_ascii=False) + "\n")
         else:
-            self._write(site, plan, [one for one in wanted if pos_args or one.state != "fresh"], cache=cache)
+            self._write(site, plan, wanted, cache=cache)
         return int(exit_code and any(one.state != "fresh" for one in wanted))
 
     def _write(self, site: Site, plan: Plan, wanted: list[Planned], *, cache: bool) -> None:
