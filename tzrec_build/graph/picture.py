@@ -1,192 +1,168 @@
-"""The task graph as a picture: layers from left to right, one band per pipeline, coloured by state. Pure: data in, text out."""
+"""The task graph as text: SVG, Graphviz, Mermaid, and the JSON from which a tool draws pixels. Pure: data in, text out."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict
 from html import escape
 
-BOX_HEIGHT = 30
-ROW_GAP = 14
-COLUMN_GAP = 46
-BAND_GAP = 34
-MARGIN = 20
-CHAR_WIDTH = 7.3  # of 12 px system-ui, rounded up
-ORDER_ROUNDS = 6
-STATES: Mapping[str, tuple[str, str, str]] = {  # state -> fill, border, what it means
-    "fresh": ("#e6f4ea", "#34803f", "up to date"),
-    "stale": ("#fff4d6", "#b07a00", "to be made"),
-    "plain": ("#eef1f6", "#5b6b85", "artifact"),
-}
+from tzrec_build.graph.layout import MARGIN, MARK_WIDTH, Box, Drawing, Line, Node, lay_out, reduced, text_width
+from tzrec_build.graph.states import LOOKS, Look
+
+EDGE, BAND, BAND_INK = "#7d889c", "#f6f7fa", "#44516a"
+MARK_SIZE = 10.0
+FONT_PX = 12
 _STYLE = (
-    "text{font:12px system-ui,sans-serif;fill:#1d2433}.band{font-weight:600;fill:#5b6b85}"
-    "path{fill:none;stroke:#9aa6ba;stroke-width:1.2}rect{stroke-width:1.2}"
+    f"text{{font:{FONT_PX}px system-ui,'Segoe UI',Helvetica,Arial,sans-serif}}.band{{font-weight:600;fill:{BAND_INK};paint-order:stroke;stroke:{BAND};stroke-width:4px}}"
+    f".edge{{fill:none;stroke:{EDGE};stroke-width:1.2;stroke-linejoin:round}}.mark{{fill:none;stroke-width:1.7}}"
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One box: doit's task name, the text in it, the band that it lies in, its state and the tasks that it needs."""
-
-    name: str
-    label: str
-    band: str
-    state: str
-    needs: tuple[str, ...]
+def tooltip(node: Node) -> str:
+    """What a reader sees who points at a box."""
+    state = "" if node.state == "plain" else f": {LOOKS[node.state].meaning}"
+    return f"{node.name}{state}{f'; {node.reason}' if node.reason else ''}"
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
-    """Where a node is drawn, in pixels."""
-
-    x: float
-    y: float
-    width: float
-
-
-def layers(nodes: Sequence[Node]) -> dict[str, int]:
-    """Column of each node: the length of the longest path that leads to it.
-
-    >>> layers([Node("a", "", "", "", ()), Node("b", "", "", "", ("a",)), Node("c", "", "", "", ("a", "b"))])
-    {'a': 0, 'b': 1, 'c': 2}
-    """
-    known = {node.name: node for node in nodes}
-    found: dict[str, int] = {}
-
-    def depth(name: str) -> int:
-        if name not in found:
-            found[name] = 0
-            found[name] = 1 + max((depth(need) for need in known[name].needs if need in known), default=-1)
-        return found[name]
-
-    for node in nodes:
-        depth(node.name)
-    return {node.name: found[node.name] for node in nodes}
-
-
-def reduced(nodes: Sequence[Node]) -> list[Node]:
-    """The same nodes without the edges that a longer path implies, so that a picture shows the road and not every shortcut.
-
-    >>> reduced([Node("a", "", "", "", ()), Node("b", "", "", "", ("a",)), Node("c", "", "", "", ("a", "b"))])[2].needs
-    ('b',)
-    """
-    column = layers(nodes)
-    above: dict[str, set[str]] = {}
-    for node in sorted(nodes, key=lambda node: column[node.name]):
-        needs = [need for need in node.needs if need in column]
-        above[node.name] = set(needs).union(*(above[need] for need in needs))
-    return [
-        replace(node, needs=tuple(n for n in node.needs if not any(n in above.get(other, ()) for other in node.needs)))
-        for node in nodes
-    ]
-
-
-def place(nodes: Sequence[Node]) -> dict[str, Box]:
-    """Lay the nodes out: bands from top to bottom, layers as columns, each column ordered by the middle of its neighbours."""
-    column = layers(nodes)
-    widths = [0.0] * (max(column.values(), default=-1) + 1)
-    for node in nodes:
-        widths[column[node.name]] = max(widths[column[node.name]], len(node.label) * CHAR_WIDTH + 18)
-    lefts = [MARGIN + sum(widths[:i]) + COLUMN_GAP * i for i in range(len(widths))]
-    boxes: dict[str, Box] = {}
-    top = float(MARGIN)
-    for band in dict.fromkeys(node.band for node in nodes):
-        rows = _rows([node for node in nodes if node.band == band], column)
-        tallest = max((len(row) for row in rows), default=0)
-        top += 22
-        for row in rows:
-            free = (tallest - len(row)) * (BOX_HEIGHT + ROW_GAP) / 2
-            for i, name in enumerate(row):
-                y = top + free + i * (BOX_HEIGHT + ROW_GAP)
-                boxes[name] = Box(lefts[column[name]], y, widths[column[name]])
-        top += tallest * (BOX_HEIGHT + ROW_GAP) + BAND_GAP - ROW_GAP
-    return boxes
-
-
-def _rows(nodes: Sequence[Node], column: Mapping[str, int]) -> list[list[str]]:
-    rows: dict[int, list[str]] = {}
-    for node in nodes:
-        rows.setdefault(column[node.name], []).append(node.name)
-    near: dict[str, list[str]] = {node.name: [] for node in nodes}
-    for node in nodes:
-        for need in node.needs:
-            if need in near:
-                near[node.name].append(need)
-                near[need].append(node.name)
-    order = [rows[i] for i in sorted(rows)]
-    for turn in range(ORDER_ROUNDS):
-        rank = {name: i - len(row) / 2 for row in order for i, name in enumerate(row)}
-        for row in order if turn % 2 == 0 else reversed(order):
-            row.sort(key=lambda name: sum(rank[other] for other in near[name]) / max(len(near[name]), 1))
-            rank.update({name: i - len(row) / 2 for i, name in enumerate(row)})
-    return order
+def legend(nodes: Sequence[Node]) -> list[tuple[float, str]]:
+    """Left edge and state of each entry: the states that the picture has."""
+    entries = []
+    x = MARGIN
+    present = {node.state for node in nodes}
+    for state, look in LOOKS.items():
+        if state in present and state != "plain":
+            entries.append((x, state))
+            x += MARK_WIDTH + 14 + text_width(look.meaning)
+    return entries
 
 
 def svg(nodes: Sequence[Node]) -> str:
-    """The graph as a stand-alone SVG."""
+    """The graph as a stand-alone SVG with tooltips; its text can be searched."""
     nodes = reduced(nodes)
-    boxes = place(nodes)
-    width = max((box.x + box.width for box in boxes.values()), default=0) + MARGIN
-    height = max((box.y + BOX_HEIGHT for box in boxes.values()), default=0) + MARGIN + 24
+    drawing = lay_out(nodes)
+    width, height = f"{drawing.width:.0f}", f"{drawing.height:.0f}"
     head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
-        f'viewBox="0 0 {width:.0f} {height:.0f}" role="img"><title>task graph</title><style>{_STYLE}</style>'
-        '<defs><marker id="tip" viewBox="0 0 6 6" refX="6" refY="3" markerWidth="6" markerHeight="6" orient="auto">'
-        '<polygon points="0,0 6,3 0,6" fill="#9aa6ba"/></marker></defs>'
-        f'<rect width="{width:.0f}" height="{height:.0f}" fill="#ffffff"/>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+        f'role="img"><title>task graph</title><style>{_STYLE}</style>'
+        '<defs><marker id="tip" viewBox="0 0 6 6" refX="5.5" refY="3" markerWidth="6" markerHeight="6" orient="auto">'
+        f'<polygon points="0,0 6,3 0,6" fill="{EDGE}"/></marker></defs>'
+        f'<rect width="{width}" height="{height}" fill="#ffffff"/>'
     )
     parts = [head]
-    parts += [_edge(boxes[need], boxes[node.name]) for node in nodes for need in node.needs if need in boxes]
-    for band in dict.fromkeys(node.band for node in nodes):
-        y = min(boxes[node.name].y for node in nodes if node.band == band)
-        parts.append(f'<text class="band" x="{MARGIN}" y="{y - 9:.0f}">{escape(band)}</text>')
-    parts += [_box(node, boxes[node.name]) for node in nodes]
-    x = float(MARGIN)
-    for state in dict.fromkeys(node.state for node in nodes if node.state != "plain"):
-        fill, border, meaning = STATES[state]
-        parts.append(
-            f'<rect x="{x:.0f}" y="{height - 26:.0f}" width="12" height="12" rx="3" fill="{fill}" stroke="{border}"/>'
-            f'<text x="{x + 18:.0f}" y="{height - 16:.0f}">{meaning}</text>'
-        )
-        x += 30 + len(meaning) * CHAR_WIDTH
+    parts += [_rect(box, f'rx="8" fill="{BAND}"') for _, box in drawing.bands]
+    parts += [_path(line) for line in drawing.lines]
+    for title, box in drawing.bands:
+        parts.append(f'<text class="band" x="{box.x + 12:.1f}" y="{box.y + 17:.1f}">{escape(title)}</text>')
+    parts += [_node(node, drawing.boxes[node.name]) for node in nodes]
+    for x, state in legend(nodes):
+        parts.append(_legend_entry(x, drawing.legend_y, LOOKS[state]))
     return "\n".join([*parts, "</svg>\n"])
 
 
-def _edge(start: Box, end: Box) -> str:
-    x1, y1 = start.x + start.width, start.y + BOX_HEIGHT / 2
-    x2, y2 = end.x, end.y + BOX_HEIGHT / 2
-    bend = max((x2 - x1) / 2, 12)
-    return f'<path d="M{x1:.1f} {y1:.1f}C{x1 + bend:.1f} {y1:.1f} {x2 - bend:.1f} {y2:.1f} {x2:.1f} {y2:.1f}" marker-end="url(#tip)"/>'
+def _rect(box: Box, more: str) -> str:
+    return f'<rect x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" height="{box.height:.1f}" {more}/>'
 
 
-def _box(node: Node, box: Box) -> str:
-    fill, border, _ = STATES[node.state]
+def _path(line: Line) -> str:
+    steps = "".join(f"{letter}{' '.join(f'{value:.1f}' for value in values)}" for letter, values in line.steps)
+    return f'<path class="edge" d="{steps}"{MARKER if line.arrow else ""}/>'
+
+
+MARKER = ' marker-end="url(#tip)"'
+
+
+def _border(look: Look) -> str:
+    dashes = ' stroke-dasharray="5 3"' if look.dashed else ""
+    return f'rx="5" fill="{look.fill}" stroke="{look.border}" stroke-width="1.3"{dashes}'
+
+
+def _mark(look: Look, x: float, y: float) -> str:
+    colour = look.ink if look.ink == "#ffffff" else look.border
+    lines = "".join(
+        f"M{' '.join(f'{x + px * MARK_SIZE / 10:.1f} {y + py * MARK_SIZE / 10:.1f}' for px, py in points)}"
+        for points in look.mark
+    )
+    return f'<path class="mark" stroke="{colour}" d="{lines}"/>' if lines else ""
+
+
+def _node(node: Node, box: Box) -> str:
+    look = LOOKS[node.state]
+    x = box.x + (MARK_WIDTH + 6 if look.mark else 10)
     return (
-        f'<g><title>{escape(node.name)}</title><rect x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" '
-        f'height="{BOX_HEIGHT}" rx="6" fill="{fill}" stroke="{border}"/>'
-        f'<text x="{box.x + box.width / 2:.1f}" y="{box.y + 19:.1f}" text-anchor="middle">{escape(node.label)}</text></g>'
+        f"<g><title>{escape(tooltip(node))}</title>{_rect(box, _border(look))}"
+        f"{_mark(look, box.x + 8, box.y + (box.height - MARK_SIZE) / 2)}"
+        f'<text x="{x:.1f}" y="{box.y + box.height / 2 + 4:.1f}" fill="{look.ink}">{escape(node.label)}</text></g>'
     )
 
 
+def _legend_entry(x: float, y: float, look: Look) -> str:
+    box = Box(x, y, MARK_SIZE + 8, MARK_SIZE + 6)
+    return (
+        f"{_rect(box, _border(look))}{_mark(look, x + 4, y + 3)}"
+        f'<text x="{x + MARK_SIZE + 14:.1f}" y="{y + 12:.1f}" fill="#1d2433">{escape(look.meaning)}</text>'
+    )
+
+
+def geometry(nodes: Sequence[Node]) -> str:
+    """The laid-out graph as JSON, for `tzrec_build.tools.graph_picture`."""
+    nodes = reduced(nodes)
+    drawing: Drawing = lay_out(nodes)
+    body = {
+        **asdict(drawing),
+        "nodes": {node.name: {"label": node.label, "state": node.state} for node in nodes},
+        "legend": legend(nodes),
+        "looks": {state: asdict(look) for state, look in LOOKS.items()},
+        "colours": {"edge": EDGE, "band": BAND, "band_ink": BAND_INK},
+        "mark": {"width": MARK_WIDTH, "size": MARK_SIZE},
+        "font_px": FONT_PX,
+    }
+    return json.dumps(body)
+
+
 def dot(nodes: Sequence[Node]) -> str:
-    """The graph for Graphviz."""
+    """The graph for Graphviz, a cluster per pipeline."""
     lines = ["digraph tasks {", "  rankdir=LR; node [shape=box, style=filled];"]
+    for i, band in enumerate(dict.fromkeys(node.band for node in nodes)):
+        lines.append(f"  subgraph cluster_{i} {{ label={_quoted(band)};")
+        for node in nodes:
+            if node.band == band:
+                look = LOOKS[node.state]
+                style = "filled,dashed" if look.dashed else "filled"
+                colours = f'fillcolor="{look.fill}", color="{look.border}", fontcolor="{look.ink}"'
+                texts = f"label={_quoted(node.label)}, tooltip={_quoted(tooltip(node))}"
+                lines.append(f'    {_quoted(node.name)} [{texts}, style="{style}", {colours}];')
+        lines.append("  }")
+    known = {node.name for node in nodes}
     for node in nodes:
-        lines.append(f'  "{node.name}" [label="{node.label}", fillcolor="{STATES[node.state][0]}"];')
-        lines += [f'  "{need}" -> "{node.name}";' for need in node.needs]
+        lines += [f"  {_quoted(need)} -> {_quoted(node.name)};" for need in node.needs if need in known]
     return "\n".join([*lines, "}\n"])
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def mermaid(nodes: Sequence[Node]) -> str:
     """The graph for Mermaid, as GitHub and GitLab draw it in Markdown."""
     number = {node.name: f"t{i}" for i, node in enumerate(nodes)}
     lines = ["flowchart LR"]
-    for band in dict.fromkeys(node.band for node in nodes):
-        lines.append(f'  subgraph "{band}"')
-        lines += [f'    {number[node.name]}["{node.label}"]' for node in nodes if node.band == band]
+    for i, band in enumerate(dict.fromkeys(node.band for node in nodes)):
+        lines.append(f'  subgraph p{i}["{_entity(band)}"]')
+        lines += [f'    {number[n.name]}["{_entity(n.label)}"]:::{n.state}' for n in nodes if n.band == band]
         lines.append("  end")
     lines += [f"  {number[need]} --> {number[node.name]}" for node in nodes for need in node.needs if need in number]
+    for state in dict.fromkeys(node.state for node in nodes):
+        look = LOOKS[state]
+        dashes = ",stroke-dasharray:5 3" if look.dashed else ""
+        lines.append(f"  classDef {state} fill:{look.fill},stroke:{look.border},color:{look.ink}{dashes}")
     return "\n".join(lines) + "\n"
 
 
+def _entity(text: str) -> str:
+    return text.replace("#", "#35;").replace('"', "#quot;")
+
+
 WRITERS: Mapping[str, Callable[[Sequence[Node]], str]] = {".svg": svg, ".dot": dot, ".mmd": mermaid}
+DRAWN = (".png", ".pdf")  # drawn from `geometry` by a tool
