@@ -109,7 +109,6 @@ def test_an_unknown_purpose_is_refused():
 
 
 def test_a_changed_default_forces_the_version_up():
-    """When this fails: raise PROJECTION_VERSION, then write the new pair down here."""
     defaults = sorted(
         f"{name}.{field.name}={field.default_value!r}"
         for name, descriptor in MESSAGES.items()
@@ -117,4 +116,7 @@ def test_a_changed_default_forces_the_version_up():
         if field.has_default_value
     )
     digest = hashlib.sha256("\n".join(defaults).encode()).hexdigest()[:16]
-    assert (PROJECTION_VERSION, digest) == (1, "9c01c53d308b9604")
+    assert (PROJECTION_VERSION, digest) == (1, "9c01c53d308b9604"), (
+        "a default of the schema was added, changed or removed: a projected config that leaves the field out keeps its text while "
+        f"its meaning changes. Raise PROJECTION_VERSION in config/projection.py, then write it here with {digest!r}"
+    )

@@ -74,7 +74,7 @@ def _check_code(judge: Judge, before: Snapshot, digests: Mapping[str, str]) -> N
         xxh = digests.get(path)
         if xxh is None or not path.endswith(".py"):
             continue
-        if judge.closure.known_digest(bytes.fromhex(xxh)) != digest:
+        if not judge.closure.has_digest(bytes.fromhex(xxh), digest):
             raise BuildError(f"{path}: was edited while the task started; run again")
 
 

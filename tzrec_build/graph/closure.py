@@ -25,6 +25,7 @@ REGISTRIES = {"model": "tzrec_build.models.registry", "feature": "tzrec_build.fe
 _OUTSIDE = "tzrec_build.protos"
 # rows of the cache of parsed sources are of one way to parse: that of this code in this Python
 _PARSER = f"{AST_VERSION} {sys.version_info[0]}.{sys.version_info[1]}".encode()
+_REGISTRY = _PARSER + b" registry"
 _INIT = "/__init__.py"
 _File: TypeAlias = tuple[str, str, Source]  # module, path, what it says
 
@@ -68,10 +69,9 @@ class Closure:
             self._both[key] = dict(sorted({**tool, **self.of_user(spec.code, spec.folder)[0]}.items()))
         return self._both[key]
 
-    def known_digest(self, xxh: bytes) -> str:
-        """AST digest of a source text that was parsed before, "" when it was not."""
-        known = self._state.code.get(xxh + _PARSER)
-        return known[0] if known else ""
+    def has_digest(self, xxh: bytes, digest: str) -> bool:
+        """Whether a source text that was parsed before, as a module or as a registry, has this AST digest."""
+        return any(self._state.code.get(xxh + parser, ("",))[0] == digest for parser in (_PARSER, _REGISTRY))
 
     def of_user(self, code: tuple[str, ...], folder: str) -> tuple[dict[str, str], frozenset[str]]:
         """Files of the closure of a user's own code, and what it imports from elsewhere.
@@ -222,7 +222,7 @@ class Closure:
 
     def _parsed(self, path: str, xxh: bytes) -> Source:
         registry = path in self._registry_files
-        key = xxh + _PARSER + (b" registry" if registry else b"")
+        key = xxh + (_REGISTRY if registry else _PARSER)
         known = self._state.code.get(key)
         if known is None:
             source = parse_source(path, registry=registry)
