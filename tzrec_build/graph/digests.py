@@ -71,8 +71,8 @@ class Digests:
             return "0\0"
         row = self._state.files.get(path)
         if row is not None and _holds(row, st):
-            mark = "x" if st.st_mode & stat.S_IXUSR else ""
-            return f"1\0{path[path.rindex('/') + 1 :]}\0{mark}{row[5].hex()}\0"
+            mark = "x" if st.st_mode & 0o100 else ""
+            return f"1\0{path[path.rfind('/') + 1 :]}\0{mark}{row[5].hex()}\0"
         if stat.S_ISDIR(st.st_mode):
             return files_text(self.tree(path, skip).items())
         return files_text([(os.path.basename(path), self.content(path) or "")])

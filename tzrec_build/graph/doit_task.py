@@ -74,11 +74,14 @@ class BuildTask(Task):  # type: ignore[misc]
         self.setup_tasks: list[str] = []
         self.getargs: dict[str, object] = {}
         self._row, self._shared = row, shared
+        self._make: list[Make] | None = None
 
-    @cached_property
+    @property
     def actions(self) -> list[Make]:
         """What makes the artifact."""
-        return [Make(self._row, self._shared)]
+        if self._make is None:
+            self._make = [Make(self._row, self._shared)]
+        return self._make
 
     @property
     def _actions(self) -> list[Make]:

@@ -35,7 +35,7 @@ class Wishes:
 
 wishes = Wishes()
 _consoles: list[Console] = []
-_specs: dict[str, TaskSpec] = {}
+_specs: Mapping[str, TaskSpec] = {}
 _stopped = threading.Event()
 
 
@@ -49,7 +49,8 @@ def screen() -> Console:
 
 def know(specs: Mapping[str, TaskSpec]) -> None:
     """Tell the reporter what the tasks of this run make."""
-    _specs.update(specs)
+    global _specs  # noqa: PLW0603 - kept as it is: each spec is decoded when it is asked for
+    _specs = specs
 
 
 class Reporter:
