@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from doit.cmd_base import DoitCmdBase
@@ -65,6 +66,7 @@ class Why(OptionsAnywhere, DoitCmdBase):  # type: ignore[misc]
         )  # named tasks: with what follows from them
         plan = make_plan(site, [name for name in names if name in around], Wish(all_causes=every))
         wanted = [one for one in plan.tasks.values() if (one.task in chosen if pos_args else one.state != "fresh")]
+        wanted = [one if one.record else replace(one, record=site.judge.record(one.task)) for one in wanted]
         if as_json:
             body = explain.plan_json(plan, wanted)
             for one, entry in zip(wanted, body["tasks"], strict=True):
