@@ -10,16 +10,17 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from inspect import Parameter, Signature
 from typing import TYPE_CHECKING, Any
 
 from tzrec_build.errors import BuildError, DataError
 from tzrec_build.graph.closure import Closure
-from tzrec_build.graph.digests import Digests, find
+from tzrec_build.graph.digests import Digests, find, walk
 from tzrec_build.graph.distributions import Distributions
-from tzrec_build.graph.overlay import Overlay, find_made
+from tzrec_build.graph.fingerprints import Fingerprints
+from tzrec_build.graph.overlay import Overlay
 from tzrec_build.graph.reasons import Reason, changed_files, first_difference
 from tzrec_build.graph.rows import Row, params_part, spec_of
 from tzrec_build.graph.spec import RECORDS, Input, TaskSpec
@@ -56,9 +57,10 @@ class Snapshot:
 class Judge:
     """Takes snapshots of tasks and compares them with what was recorded at their last good run."""
 
-    def __init__(self, state: State, root: str, site_packages: str) -> None:
+    def __init__(self, state: State, root: str, site_packages: str, checkout: str = "") -> None:
         self.state = state
         self.digests = Digests(state)
+        self.fingerprints = Fingerprints(self.digests, checkout or root)
         self._root = root
         self.closure = Closure(state, self.digests, root)
         self._packages = Distributions(state, site_packages)
@@ -83,6 +85,22 @@ class Judge:
         if reason is None:
             self.state.set_stamp(row.name, self._stamp(row))
         return reason
+
+    def look_ahead(self, rows: Iterable[Row]) -> None:
+        """Digest on several threads the files that these tasks read; with SHA-256 for tasks that were never built."""
+        new: dict[str, None] = {}
+        known: dict[str, None] = {}
+        for row in rows:
+            names = known if row.name in self.state.records else new
+            for _, path, skip, pattern in row.pieces:
+                if not path:
+                    names.update({file: None for _, file in find(spec_of(row).folder, pattern)})
+                elif os.path.isdir(path):
+                    names.update({f"{path}/{name}": None for name in walk(path, skip)})
+                else:
+                    names[path] = None
+        self.digests.look_ahead(new, with_sha=True)
+        self.digests.look_ahead(known)
 
     def _stamp(self, row: Row, hoped: bytes = b"") -> bytes:
         """The stamp of what is there now; cut short at the first part that is not as in `hoped`."""
@@ -119,9 +137,11 @@ class Judge:
         spec = spec_of(row)
         for entry in spec.inputs:
             if entry.fingerprint != "content" and entry.name == named:
-                return "".join(files_text(self._content(spec, entry, path, None).items()) for path in entry.paths)
+                return "".join(
+                    files_text(self.fingerprints.contents(spec, entry, path, None).items()) for path in entry.paths
+                )
         entry = next((entry for entry in spec.inputs if named in entry.paths), Input("", ()))
-        return files_text(self._content(spec, entry, named, None).items())
+        return files_text(self.fingerprints.contents(spec, entry, named, None).items())
 
     def snapshot(self, spec: TaskSpec, made: Overlay | None = None) -> Snapshot:
         """The present state of everything that `spec` depends on; what is not there is an empty mapping.
@@ -132,19 +152,13 @@ class Judge:
         """
         return Snapshot(
             inputs={
-                entry.name: [self._content(spec, entry, path, made) for path in entry.paths] for entry in spec.inputs
+                entry.name: [self.fingerprints.contents(spec, entry, path, made) for path in entry.paths]
+                for entry in spec.inputs
             },
             params=params_part(spec),
             code=self._code(spec),
             env=self._environment(spec),
         )
-
-    def _content(self, spec: TaskSpec, entry: Input, path: str, made: Overlay | None) -> dict[str, str]:
-        listed = find_made(spec.folder, path, made) if made else None
-        if listed is not None:
-            return {name: ("x" if executable else "") + f"sha256:{sha}" for name, executable, sha in listed}
-        contents = {name: self.digests.content(file) for name, file in _files(spec, entry, path)}
-        return {name: content for name, content in contents.items() if content is not None}
 
     def _environment(self, spec: TaskSpec) -> dict[str, str | None]:
         versions = self._packages.versions()
@@ -172,30 +186,20 @@ class Judge:
         """Content of a task's artifact (or of `folder` instead), its records left out."""
         return self.digests.tree(folder or os.path.join(spec.folder, spec.out), skip=RECORDS)
 
-    def key(self, spec: TaskSpec, snapshot: Snapshot, made: Overlay | None = None) -> str:
+    def key(self, spec: TaskSpec, snapshot: Snapshot, made: Overlay | None = None) -> str:  # noqa: ARG002 - a snapshot knows
         """Action key (SHA-256, hex) of a snapshot: the same in every checkout, for every user, on every like machine.
 
         A file is named as seen from the path that names it, so that where a table lies does not count.
         """
         inputs = {
             entry.name: [
-                self._named(spec, entry, path, snapshot.inputs[entry.name][i], made)
+                self.fingerprints.named(spec, entry, path, snapshot.inputs[entry.name][i])
                 for i, path in enumerate(entry.paths)
             ]
             for entry in spec.inputs
         }
         body = [KEY_VERSION, inputs, snapshot.params, snapshot.code, snapshot.env]
         return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-    def _named(
-        self, spec: TaskSpec, entry: Input, path: str, content: Mapping[str, str], made: Overlay | None
-    ) -> list[tuple[str, bool, str]]:
-        """Files of one path as (name, executable, SHA-256)."""
-        listed = find_made(spec.folder, path, made) if made else None
-        if listed is not None:
-            return listed
-        files = _files(spec, entry, path)
-        return [(name, content.get(name, "")[:1] == "x", self.digests.sha256(file)) for name, file in files]
 
     def record(self, task: str) -> dict[str, Any] | None:
         """The record of a task's last good run, decoded now: its parts, outputs, key, how, elapsed_s; None without one."""
@@ -219,6 +223,8 @@ class Judge:
         record = self.record(spec.name)
         if record is None or not isinstance(record.get("outputs"), dict):
             return Reason("", "its record is damaged")
+        if "partial" in record:
+            return Reason("", f"partial, salvaged at step {record['partial']}")
         found = first_difference(record, self.snapshot(spec).parts())
         if found is not None:
             return found
@@ -233,10 +239,6 @@ def _plain_version(version: str) -> str:
     return version.partition("+")[0]
 
 
-def _files(spec: TaskSpec, entry: Input, path: str) -> list[tuple[str, str]]:
-    return find(spec.folder, path, skip=RECORDS if path in entry.made else "")
-
-
 class Fresh:
     """doit's uptodate object of one task."""
 
@@ -245,18 +247,18 @@ class Fresh:
     )
 
     def __init__(self, judge: Judge, row: Row) -> None:
-        self._judge, self._row = judge, row
+        self.judge, self.row = judge, row
         self.reason: Reason | None = None
         self._judged_at = -1  # generation of the judge
 
     def __call__(self, task: object, values: object) -> bool:  # noqa: ARG002 - doit's protocol
         """The verdict of now, and the reason for messages; the last one holds until an action starts or ends."""
-        judge = self._judge
+        judge = self.judge
         if self._judged_at == judge.generation:
             return self.reason is None
         now = judge.generation
         try:
-            self.reason = Reason("", self._row.error) if self._row.error else judge.verdict(self._row)
+            self.reason = Reason("", self.row.error) if self.row.error else judge.verdict(self.row)
         except (
             BuildError,
             OSError,
@@ -271,6 +273,15 @@ class Fresh:
 
     def __repr__(self) -> str:
         return str(self.reason) if self.reason else "up to date"
+
+
+def expect(verdicts: Iterable[Fresh]) -> None:
+    """Say which verdicts will be asked for: when a file must be read for one, all that they need is read on several threads."""
+    wanted = list(verdicts)
+    if wanted:
+        judge = wanted[0].judge
+        rows = [fresh.row for fresh in wanted]
+        judge.digests.expected = lambda: judge.look_ahead(rows)
 
 
 class GroupFresh:

@@ -36,8 +36,8 @@ def inputs_text(inputs: Mapping[str, list[dict[str, str]]]) -> str:
 
 
 def stamp_of(record: Mapping[str, Any]) -> bytes:
-    """The stamp of a record; empty when parts are missing, so that the record itself is looked at."""
-    if any(part not in record for part in PARTS):
+    """The stamp of a record; empty when parts are missing or it is partial, so that the record itself is looked at."""
+    if "partial" in record or any(part not in record for part in PARTS):
         return b""
     return b"".join(
         (

@@ -46,6 +46,35 @@ drop table code;
 FileRow = tuple[int, int, int, int, int, bytes, str | None]
 
 
+class StateError(BuildError, sqlite3.OperationalError):
+    """The state file cannot be read or written, by no fault of its content: the disk is full, broken or read-only."""
+
+
+class _Connection(sqlite3.Connection):
+    """A connection whose complaints name the file and what to do."""
+
+    def __init__(self, path: str, **options: Any) -> None:
+        super().__init__(path, **options)
+        self._path = path
+
+    def execute(self, *args: Any) -> sqlite3.Cursor:
+        return self._told(super().execute, *args)
+
+    def executemany(self, *args: Any) -> sqlite3.Cursor:
+        return self._told(super().executemany, *args)
+
+    def executescript(self, *args: Any) -> sqlite3.Cursor:
+        return self._told(super().executescript, *args)
+
+    def _told(self, method: Callable[..., sqlite3.Cursor], *args: Any) -> sqlite3.Cursor:
+        try:
+            return method(*args)
+        except StateError:
+            raise
+        except sqlite3.OperationalError as err:
+            raise StateError(f"{self._path}: cannot be used ({err}); check disk space and permissions") from err
+
+
 class State:
     """The state file, its short tables read whole at the start; every write is committed at once (WAL, so a kill -9 loses
     nothing committed).
@@ -75,7 +104,7 @@ class State:
         """This thread's connection; every statement is its own transaction unless it says ``begin``."""
         con: sqlite3.Connection | None = getattr(self._local, "con", None)
         if con is None:
-            con = sqlite3.connect(self.path, timeout=30, isolation_level=None)
+            con = sqlite3.connect(self.path, timeout=30, isolation_level=None, factory=_Connection)
             con.execute("pragma journal_mode=wal")
             con.execute("pragma synchronous=normal")
             self._local.con = con
@@ -107,6 +136,8 @@ class State:
         con.executescript(f"begin immediate; {' '.join(steps)} pragma user_version={SCHEMA_VERSION}; commit;")
 
     def _start_anew(self, err: sqlite3.DatabaseError) -> None:
+        if isinstance(err, StateError):
+            raise err
         if not any(mark in str(err) for mark in _DAMAGED):
             raise BuildError(f"{self.path}: cannot be opened ({err}); check disk space and permissions") from err
         self._put_aside(f"damaged ({err})", ".damaged")
@@ -202,6 +233,13 @@ class State:
             self.records.pop(task, None)
         else:
             self.records[task] = row[0]
+
+    def was_cut_off(self) -> bool:
+        """Whether a killed build left a publication that is not finished (table ``intents``)."""
+        try:
+            return self.connection().execute("select 1 from intents limit 1").fetchone() is not None
+        except sqlite3.OperationalError:
+            return False  # no such table: there never was a build
 
     def set_record(self, task: str, record: dict[str, Any]) -> None:
         """Commit the record of a task that has just been published."""

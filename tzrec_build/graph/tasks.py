@@ -104,7 +104,7 @@ class Graph:
         """The judge of this process."""
         if self._judge is None:
             site_packages = os.path.dirname(os.path.dirname(os.path.abspath(doit.__file__)))
-            self._judge = Judge(state.open_state(), CODE_ROOT, site_packages)
+            self._judge = Judge(state.open_state(), CODE_ROOT, site_packages, self.root)
         return self._judge
 
     def workshop(self) -> Workshop:

@@ -8,12 +8,23 @@ from typing import Any
 from doit.cmd_run import Run as DoitRun
 from doit.exceptions import InvalidCommand
 
-from tzrec_build.errors import ConfigError
+from tzrec_build.errors import BuildError, ConfigError
 from tzrec_build.graph.commands.gate import Gate, guarded, parse_limit
 from tzrec_build.graph.reporter import wishes
+from tzrec_build.graph.state import open_state
 from tzrec_build.graph.tasks import force
 
 INTERRUPTED = 130  # what a shell says of a program that Ctrl-C ended
+
+
+def _settle() -> None:
+    """Bring what a killed build was about to publish to an end, before anything is judged."""
+    state = open_state()
+    if state.was_cut_off():
+        from tzrec_build.graph.digests import Digests
+        from tzrec_build.graph.intents import settle_all
+
+        settle_all(state, Digests(state))
 
 
 class Run(DoitRun):  # type: ignore[misc]
@@ -56,6 +67,7 @@ class Run(DoitRun):  # type: ignore[misc]
     def _execute(self, *args: Any, **kwargs: Any) -> int:
         if kwargs["always"]:
             force()
+        _settle()
         wishes.workers = kwargs["num_process"] or 1
         reporter = kwargs["reporter"]
         try:
@@ -64,6 +76,9 @@ class Run(DoitRun):  # type: ignore[misc]
             code: int = super()._execute(*args, **kwargs)
         except ConfigError as err:
             raise InvalidCommand(str(err)) from err
+        except BuildError as err:  # the disk, at a moment that belongs to no task
+            self.outstream.write(f"! {err}\n")
+            return err.exit_code
         except KeyboardInterrupt:
             self.outstream.write("interrupted; what had ended before is kept, the next build goes on from there\n")
             return INTERRUPTED
