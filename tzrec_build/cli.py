@@ -12,6 +12,7 @@ USAGE_ERROR = 2
 TOOLS: Mapping[str, str] = {  # module below tzrec_build.tools -> what it does
     "compile_protos": "compile protos/ into tzrec_build/protos/",
     "config": "show, compare, lint, edit and rewrite configs",
+    "feature_info": "bring sizes of features found in the data into a config",
     "project_config": "cut a config down to what one step reads",
     "train": "train a model, evaluate it on the way, write checkpoints",
     "pick_checkpoint": "choose the latest, the best or a given checkpoint",
