@@ -48,6 +48,7 @@ def run(shop: Workshop, spec: TaskSpec, before: Snapshot, work: Work) -> None:
         BuildError: it failed, made no promised output, or an input changed meanwhile.
     """
     console = shop.console
+    shop.judge.fingerprints.check_present(spec)
     with shop.slots.held(spec.resources, lambda line: console.progress(spec.name, line)), _code(shop, spec) as frozen:
         code_root, digests = frozen
         _check_code(shop.judge, before, digests)

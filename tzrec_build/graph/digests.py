@@ -15,7 +15,7 @@ import stat
 import threading
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from tzrec_build.errors import DataError
@@ -53,6 +53,9 @@ class Digests:
         self._racy: set[str] = set()
         self._learnt = False  # whether the table has changed
         self.read_bytes = 0
+        self.expected: Callable[[], None] | None = (
+            None  # reads ahead what this run will need; called once, at the first reading
+        )
 
     def xxh(self, path: str) -> bytes | None:
         """xxh3-128 of a file's content, from the table when its stat values are unchanged; None when it is not there."""
@@ -75,7 +78,8 @@ class Digests:
             return f"1\0{path[path.rfind('/') + 1 :]}\0{mark}{row[5].hex()}\0"
         if stat.S_ISDIR(st.st_mode):
             return files_text(self.tree(path, skip).items())
-        return files_text([(os.path.basename(path), self.content(path) or "")])
+        content = self.content(path)
+        return "0\0" if content is None else files_text([(os.path.basename(path), content)])
 
     def folder_text(self, folder: str, skip: str) -> str:
         """`stamp.files_text` of a folder; the common one, with a few files and nothing below, takes two stats and no more."""
@@ -92,6 +96,10 @@ class Digests:
         row = self._state.files.get(path)
         if row is not None and _holds(row, st):
             return st.st_mode, row[5]
+        if self.expected is not None:
+            expected, self.expected = self.expected, None
+            expected()
+            return self._look(path)
         return st.st_mode, self._read(path, with_sha=False)[0]
 
     def sha256(self, path: str) -> str:
@@ -198,7 +206,9 @@ class Digests:
         return self._scan(folder)
 
     def _scan(self, folder: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        files, folders, links = [], [], False
+        files: list[str] = []
+        folders: list[str] = []
+        links = False
         try:
             before, start_ns = os.stat(folder), time.time_ns()
             with os.scandir(folder) as entries:

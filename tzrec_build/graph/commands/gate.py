@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tzrec_build.errors import ConfigError
-from tzrec_build.graph.fresh import Fresh
+from tzrec_build.graph.fresh import Fresh, expect
 from tzrec_build.graph.state import open_state
 
 SHOWN_COSTLY = 5
@@ -40,6 +40,7 @@ class Gate:
             ConfigError: the recorded time of the plan is above the limit.
         """
         names = _with_needs(tasks, selected)
+        expect(tasks[name].uptodate[0][0] for name in names)
         if not self._forced and all(_fresh(tasks[name]) for name in names):
             return
         from tzrec_build.graph.commands.site import site_of
