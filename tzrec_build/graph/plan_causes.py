@@ -67,6 +67,8 @@ class Teller:
             return (Cause("record", spec.name, "never built here"),)
         if not isinstance(record.get("outputs"), dict):
             return (Cause("record", spec.name, "its record is damaged"),)
+        if "partial" in record:
+            return (Cause("record", spec.name, f"partial, salvaged at step {record['partial']}"),)
         found = self._all(spec, record, snapshot, made, hidden)
         if every:
             return tuple(found)
