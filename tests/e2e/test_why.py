@@ -196,6 +196,7 @@ def test_exit_code_only_when_asked_for(chain):
 
 def test_names_of_pipelines_and_wrong_names(chain):
     assert len(plan(chain, "p")["tasks"]) == 4
+    assert chain.doit("why", "p").out == "build 0, restore 0, up to date 4\n"
     done = chain.doit("why", "step:p:nota")
     assert done.code == 3
     assert "'step:p:nota' is neither a task nor a pipeline; did you mean 'step:p:note'?" in done.out

@@ -216,7 +216,7 @@ def _task(scope: Scope, rule: Rule, name: str, item: object) -> tuple[TaskSpec, 
         params=tuple(draft.params.items()),
         outputs=tuple((output, output) for output in rule.outputs),
         task_deps=tuple(sorted(draft.deps)),
-        kinds=tuple(scope.facts.get("kinds", ())) if rule.purpose else (),
+        kinds=_kinds(scope, rule),
         packages=rule.packages,
         code=(model.rpartition(":")[0],) if model else (),
         threads=scope.value(rule.threads, item) if rule.threads else 1,
@@ -228,6 +228,12 @@ def _task(scope: Scope, rule: Rule, name: str, item: object) -> tuple[TaskSpec, 
         exact_machine=scope.exact_machine,
     )
     return spec, draft
+
+
+def _kinds(scope: Scope, rule: Rule) -> tuple[str, ...]:
+    """Registry rows whose code a tool runs: those of features for every reader of a config, of models where one is built."""
+    kinds = scope.facts.get("kinds", ()) if rule.purpose else ()
+    return tuple(kind for kind in kinds if rule.makes_model or kind.startswith("feature:"))
 
 
 def _step(scope: Scope, step: StepSpec) -> tuple[TaskSpec, Draft]:
