@@ -66,7 +66,7 @@ def test_each_running_task_has_a_line_and_the_build_has_one():
     stage.console.progress("train:a", "train: 1,000/5,000 rows  20 %")
     stage.later(83)
     assert stage.see() == [
-        "  train:a  running      1:23  ~2 min left   train: 1,000/5,000 rows  20 %",
+        "  train:a  running      1:23  ~2 min left  train: 1,000/5,000 rows  20 %",
         "0/2 tasks  1:23  ~2 min left",
     ]
 

@@ -2,7 +2,7 @@
 
 Every object has ``event`` and ``time`` (UTC, ISO 8601); those of a task have ``task``:
 
-* ``build_start``: ``tasks`` (how many are chosen), ``plan`` (task -> "build" or "restore"; null when no plan was taken)
+* ``build_start``: ``tasks`` (how many are chosen), ``plan`` (task -> "build", "restore" or "maybe"; null when there is nothing to do)
 * ``task_start``: ``reason`` (why it is not up to date)
 * ``phase``: ``phase`` (waiting, key, restoring, running, retrying, checking, caching, publishing)
 * ``progress``: ``line`` (as the command printed it)

@@ -16,7 +16,7 @@ class Outlook:
         needs: each chosen task -> the chosen tasks that it needs directly; what a task needs comes before it.
         costs_s: task -> seconds of its last build, where there was one.
         workers: how many tasks run at once.
-        expected: task -> "build" or "restore" when a plan was taken, else empty.
+        expected: task -> "build", "restore" or "maybe" when a plan was taken, else empty.
     """
 
     needs: Mapping[str, tuple[str, ...]]

@@ -23,7 +23,7 @@ class Wishes:
 
     Attributes:
         events: stream of ``--json-events``, or None.
-        plan: task -> "build" or "restore", empty when no plan was taken.
+        plan: task -> "build", "restore" or "maybe", empty when no plan was taken.
         workers: how many tasks run at once.
     """
 

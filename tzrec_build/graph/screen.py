@@ -15,6 +15,7 @@ from tzrec_build.graph.terminal import Region, can_redraw, columns_of, cut, has_
 LOG_INTERVAL_S = 10.0  # between two progress lines of a task where stdout is not a terminal
 SILENT_S = 1.0  # a task that ends sooner gets no line for its start in a log
 DRAW_INTERVAL_S = 0.25
+RECKON_INTERVAL_S = 1.0
 MOST_LINES = 16  # of running tasks, however high the terminal is
 SIGNS: Mapping[str, tuple[str, str]] = {  # how a task ended -> mark, colour
     "built": ("+", "good"),
@@ -58,7 +59,8 @@ class Screen:
         self._region = Region(stream, self._size, colours=has_colours(stream, env)) if can_redraw(stream, env) else None
         self._lock = threading.RLock()
         self._ticking: threading.Event | None = None
-        self._start_s = console.clock()
+        self._start_s = self._reckon_s = console.clock()
+        self._left_text = ""
         self.outlook = Outlook({}, {}, 1)
 
     def __call__(self, event: Event) -> None:
@@ -134,34 +136,47 @@ class Screen:
         shown = tasks if len(tasks) <= most else tasks[: most - 1] or tasks[:1]
         width = min(max(map(columns_of, shown)), max(columns // 2 - 8, 12))
         now_s = self._console.clock()
-        lines = [self._task_line(task, width, now_s) for task in shown]
+        lefts = [self._task_left(task, now_s) for task in shown]
+        widths = width, max(map(len, lefts))
+        lines = [self._task_line(task, left, widths, now_s) for task, left in zip(shown, lefts, strict=True)]
         if len(shown) < len(tasks):
             lines.append(f"  and {len(tasks) - len(shown)} more running")
         return [*lines, self._total_line(now_s)]
 
-    def _task_line(self, task: str, width: int, now_s: float) -> str:
+    def _task_left(self, task: str, now_s: float) -> str:
+        cost_s, elapsed_s = self.outlook.cost_s(task), now_s - self._rows[task].start_s
+        if cost_s is None or cost_s < SILENT_S:
+            return ""
+        return f"~{about_text(cost_s - elapsed_s)} left" if elapsed_s < cost_s else f"last time {about_text(cost_s)}"
+
+    def _task_line(self, task: str, left: str, widths: tuple[int, int], now_s: float) -> str:
         row = self._rows[task]
-        elapsed_s = now_s - row.start_s
-        cost_s = self.outlook.cost_s(task)
-        left = ""
-        if cost_s is not None and cost_s >= SILENT_S:
-            left = (
-                f"~{about_text(cost_s - elapsed_s)} left" if elapsed_s < cost_s else f"last time {about_text(cost_s)}"
-            )
-        name = cut(task, width)
-        padded = name + " " * (width - columns_of(name))
-        return f"  {padded}  {row.phase or 'running':<10}  {clock_text(elapsed_s):>5}  {left:<13} {row.line}".rstrip()
+        name = cut(task, widths[0])
+        parts = [
+            name + " " * (widths[0] - columns_of(name)),
+            f"{row.phase or 'running':<10}",
+            f"{clock_text(now_s - row.start_s):>5}",
+            *([f"{left:<{widths[1]}}"] if widths[1] else []),
+            row.line,
+        ]
+        return f"  {'  '.join(parts)}".rstrip()
 
     def _total_line(self, now_s: float) -> str:
-        ended = self._console.ended
         total = len(self.outlook.needs)
-        done = sum(task in self.outlook.needs for task in ended) if total else len(ended)
+        done = sum(self._console.counts.values())
         counts = ", ".join(f"{count} {name}" for name, count in self._console.counts.items() if count)
-        running = {task: now_s - row.start_s for task, row in self._rows.items()}
-        left_s, known = self.outlook.left_s(ended, running)
-        left = f"{'~' if known else '> '}{about_text(left_s)} left" if left_s else ""
+        left = self._left(now_s)
         parts = [f"{done}/{total} tasks" if total else f"{done} tasks", counts, clock_text(now_s - self._start_s), left]
         return "  ".join(part for part in parts if part)
+
+    def _left(self, now_s: float) -> str:
+        """Time left of the build, reckoned anew now and then only: it takes a look at every task."""
+        if now_s >= self._reckon_s:
+            self._reckon_s = now_s + RECKON_INTERVAL_S
+            running = {task: now_s - row.start_s for task, row in self._rows.items()}
+            left_s, known = self.outlook.left_s(dict(self._console.ended), running)  # a copy: other threads add to it
+            self._left_text = f"{'~' if known else '> '}{about_text(left_s)} left" if left_s else ""
+        return self._left_text
 
 
 def _end_line(task: str, detail: Mapping[str, Any]) -> str:

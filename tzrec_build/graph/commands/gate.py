@@ -124,7 +124,7 @@ def guarded(reporter: Any, gate: Gate) -> Any:
 
         def initialize(self, tasks: Mapping[str, Any], selected_tasks: list[str]) -> None:
             gate.plan(tasks, selected_tasks, screen().line if ours else _nowhere)
-            wishes.plan = {name: state for name, state in gate.states.items() if state in {"build", "restore"}}
+            wishes.plan = {name: state for name, state in gate.states.items() if state in {"build", "restore", "maybe"}}
             super().initialize(tasks, selected_tasks)
 
         def complete_run(self) -> None:
