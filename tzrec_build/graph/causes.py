@@ -119,8 +119,13 @@ def _config_causes(shown: str, before: str, after: str) -> Iterator[Cause]:
     except BuildError:
         return
     for change in changes:
-        old, new = change.old or "(none)", change.new or "(none)"
-        text = f"config {change.path}: {short(old)} → {short(new)}"
+        text = f"config {change.path}: {short(change.old or '(none)')} → {short(change.new or '(none)')}"
+        if not change.new and change.old.startswith(
+            "{"
+        ):  # a whole feature or layer, whose text says less than its name
+            text = f"config {change.path}: removed"
+        elif not change.old and change.new.startswith("{"):
+            text = f"config {change.path}: added"
         yield Cause("config", change.path, text, change.old, change.new, shown)
     if not changes:
         yield Cause("input", shown, f"input {shown}: comments or layout changed, no field")

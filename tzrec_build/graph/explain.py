@@ -86,7 +86,7 @@ def _by_pipeline(tasks: Iterable[Planned]) -> str:
 def block(plan: Plan, one: Planned, *, running: str = "") -> list[str]:
     """What ``doit why`` says of one task."""
     cost = f", about {duration_text(one.cost_s)}" if one.cost_s is not None and one.state in {"build", "maybe"} else ""
-    lines = [f"{SIGNS[one.state]} {one.task}  {VERDICTS[one.state]}{cost}"]
+    lines = [f"{SIGNS[one.state]} {one.task}  {verdict(one)}{cost}"]
     lines += [f"    {cause.text}" for cause in one.causes]
     if running:
         lines.append(f"    being built now {running}")
@@ -97,6 +97,13 @@ def block(plan: Plan, one: Planned, *, running: str = "") -> list[str]:
         more = f" and {len(followers) - SHOWN_FOLLOWERS} more" if len(followers) > SHOWN_FOLLOWERS else ""
         lines.append(f"    then: {shown}{more}")
     return lines
+
+
+def verdict(one: Planned) -> str:
+    """The state in words; a task below one that cannot be foreseen may have a cause of its own, and then runs for certain."""
+    if one.state == "maybe" and one.causes[0].part != "upstream":
+        return "will be built, or restored"
+    return VERDICTS[one.state]
 
 
 def accepted_lines(record: Mapping[str, Any] | None) -> list[str]:

@@ -11,7 +11,7 @@ from doit.exceptions import InvalidCommand
 from tzrec_build.errors import BuildError, suggestion
 from tzrec_build.graph.causes import duration_text
 from tzrec_build.graph.commands.statuses import Statuses
-from tzrec_build.graph.explain import VERDICTS, accepted_lines
+from tzrec_build.graph.explain import accepted_lines, verdict
 
 
 class Info(DoitInfo):  # type: ignore[misc]
@@ -43,7 +43,7 @@ class Info(DoitInfo):  # type: ignore[misc]
         cost = (
             f", about {duration_text(one.cost_s)}" if one.cost_s is not None and one.state in {"build", "maybe"} else ""
         )
-        return "\n".join([f" * {VERDICTS[one.state]}{cost}", *(f"    - {cause}" for cause in one.causes)])
+        return "\n".join([f" * {verdict(one)}{cost}", *(f"    - {cause}" for cause in one.causes)])
 
 
 def _shell_line(task: Any) -> str:

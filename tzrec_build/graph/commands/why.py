@@ -73,7 +73,9 @@ class Why(OptionsAnywhere, DoitCmdBase):  # type: ignore[misc]
                 entry["cache"] = _provenance(site, one) if cache else None
             self.outstream.write(json.dumps(body, indent=2, ensure_ascii=False) + "\n")
         else:
-            self._write(site, plan, wanted, cache=cache)
+            self._write(
+                site, plan, [one for one in wanted if one.task in pos_args or one.state != "fresh"], cache=cache
+            )
         return int(exit_code and any(one.state != "fresh" for one in wanted))
 
     def _write(self, site: Site, plan: Plan, wanted: list[Planned], *, cache: bool) -> None:
