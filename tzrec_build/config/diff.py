@@ -52,7 +52,8 @@ def diff_configs(old: Message, new: Message) -> list[Change]:
 def _messages(old: Message, new: Message, at: str) -> Iterator[Change]:
     if old == new:
         return
-    for field in old.DESCRIPTOR.fields:
+    held = {field.index: field for message in (old, new) for field, _ in message.ListFields()}
+    for _, field in sorted(held.items()):
         path = f"{at}.{field.name}" if at else field.name
         if is_own_message(field) and field.is_repeated:
             yield from _lists(getattr(old, field.name), getattr(new, field.name), path)
