@@ -84,6 +84,8 @@ def set_by_path(place: Place, field: FieldDescriptor) -> tuple[EasyRecConfig, Ea
 
 @pytest.mark.parametrize("place", PLACES.values(), ids=lambda place: place.kind)
 def test_every_field_edits_loads_and_shows(place):
+    config = EasyRecConfig()
+    message_at(config, place.steps)
     for field in place.fields:
         if field.name == "fg_encoded":  # becomes fg_mode when loaded
             continue
