@@ -237,17 +237,17 @@ def test_cache_folder_that_cannot_be_made_is_a_warning(tmp_path: Path, warnings:
     assert len(warnings) == 1  # one a key, whatever was asked
 
 
-def test_restore_needs_an_empty_folder(cache: ActionCache, tmp_path: Path) -> None:
+def test_restore_needs_a_folder_without_files(cache: ActionCache, tmp_path: Path) -> None:
     manifest = cache.publish(KEY, make_tree(tmp_path / "made", {"a": b"1"}), ["a"], {})
     folder = make_tree(tmp_path / "full", {"precious": b"1"})
     with pytest.raises(RuntimeError) as caught:
         cache.restore(manifest, folder)
-    assert str(caught.value) == f"bug: {folder}: a restore needs an empty folder"
+    assert str(caught.value) == f"bug: {folder}: a restore needs a folder without files"
     assert read_tree(folder) == {"precious": b"1"}
     link = tmp_path / "link"
     (tmp_path / "empty").mkdir()
     link.symlink_to(tmp_path / "empty")
-    with pytest.raises(RuntimeError, match="a restore needs an empty folder"):
+    with pytest.raises(RuntimeError, match="a restore needs a folder without files"):
         cache.restore(manifest, link)
 
 
@@ -439,3 +439,14 @@ def test_link_mode_that_means_nothing_is_an_error() -> None:
     with pytest.raises(ConfigError) as caught:
         ActionCache.open({"HOME": "/h", "TZREC_CACHE_LINK": "soft"})
     assert str(caught.value) == "TZREC_CACHE_LINK: must be one of auto, copy, hard, got 'soft'"
+
+
+def test_restore_into_folders_that_the_outputs_will_lie_in(cache: ActionCache, tmp_path: Path) -> None:
+    manifest = cache.publish(KEY, make_tree(tmp_path / "made", {"sub/deep/a": b"1"}), ["sub/deep/a"], {})
+    (tmp_path / "out" / "sub").mkdir(parents=True)
+    cache.restore(manifest, tmp_path / "out")
+    assert read_tree(tmp_path / "out") == {"sub/deep/a": b"1"}
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "sub").symlink_to(tmp_path / "made")
+    with pytest.raises(RuntimeError, match="a restore needs a folder without files"):
+        cache.restore(manifest, tmp_path / "linked")

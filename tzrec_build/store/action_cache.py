@@ -85,7 +85,7 @@ class ActionCache:
         return manifest
 
     def restore(self, manifest: Manifest, folder: Path, *, immutable: bool = False) -> None:
-        """Write all outputs of a manifest into an empty folder (made when absent), checking every byte.
+        """Write all outputs of a manifest into a folder without files (made when absent), checking every byte.
 
         Args:
             manifest: what `lookup` found.
@@ -95,15 +95,15 @@ class ActionCache:
         Raises:
             CorruptError: an object is missing or damaged. The caller builds instead.
             OSError: the folder cannot be written. The folder is empty again after either error.
-            RuntimeError: the folder is not empty, which is a bug of the caller.
+            RuntimeError: there are files in the folder, which is a bug of the caller.
         """
         try:
             check_paths(output.path for output in manifest.outputs)
         except ValueError as err:
             raise CorruptError(f"action cache: entry of {manifest.key}: {err}") from err
         folder.mkdir(parents=True, exist_ok=True)
-        if folder.is_symlink() or any(folder.iterdir()):
-            raise RuntimeError(f"bug: {folder}: a restore needs an empty folder")
+        if folder.is_symlink() or any(not path.is_dir() or path.is_symlink() for path in folder.rglob("*")):
+            raise RuntimeError(f"bug: {folder}: a restore needs a folder without files")
         write = self.objects.link if immutable and self._link == "hard" else self.objects.get
         fault_point("restore.before")
         try:
