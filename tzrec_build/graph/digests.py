@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import marshal
 import os
 import stat
 import threading
@@ -199,10 +198,10 @@ class Digests:
             st = os.stat(folder)
         except (FileNotFoundError, NotADirectoryError):
             return (), ()
-        row = self._state.files.get(folder + "/")
+        row = self._state.files.get(folder + "//")
         if row is not None and _holds(row, st):
-            found: tuple[tuple[str, ...], tuple[str, ...]] = marshal.loads(row[5])  # noqa: S302 - our own table
-            return found
+            found, _, below = os.fsdecode(row[5]).partition("//")
+            return tuple(found.split("/") if found else ()), tuple(below.split("/") if below else ())
         return self._scan(folder)
 
     def _scan(self, folder: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -218,10 +217,12 @@ class Digests:
             after = os.stat(folder)
         except (FileNotFoundError, NotADirectoryError):
             return (), ()
-        found = (tuple(sorted(files)), tuple(sorted(folders)))
+        files.sort()
+        folders.sort()
         if not links:  # what a link leads to may change without a sign here
-            self._keep(folder + "/", _Reading(before, after, start_ns), marshal.dumps(found, 2))
-        return found
+            listed = os.fsencode(f"{'/'.join(files)}//{'/'.join(folders)}")
+            self._keep(folder + "//", _Reading(before, after, start_ns), listed)
+        return tuple(files), tuple(folders)
 
     def tree(self, folder: str, skip: str = "") -> dict[str, str]:
         """Content of a folder: relative path -> mode bit and xxh3-128 in hex, sorted; empty when the folder is not there.
@@ -252,7 +253,7 @@ class Digests:
         """At the end of a build: read again what was too new to be trusted, and drop rows of files that are no more."""
         for path in sorted(self._racy):
             if path.endswith("/"):
-                self.listing(path[:-1])
+                self.listing(path[:-2])
             elif os.path.isfile(path):
                 self._look(path)
         self._racy.clear()

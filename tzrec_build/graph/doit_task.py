@@ -117,6 +117,11 @@ class BuildTask(Task):  # type: ignore[misc]
         """What saves values for later runs; nothing."""
         return []
 
+    def init_options(self, args: list[str] | None = None) -> list[str] | None:
+        """Parse no options: our tasks have none. doit's own way copies the rest of the command line for each task."""
+        self.options = {}
+        return args
+
     def pickle_safe_dict(self) -> dict[str, object]:
         """What a worker sends back: our workers are threads, and have changed this very object."""
         return {"name": self.name}

@@ -3,7 +3,7 @@
 Tables (``workspace/.state/state.db``, format 2):
 
 * ``files``: path -> device, inode, size, mtime_ns, ctime_ns, xxh3-128 (16 bytes), SHA-256 (see `SHA_CHARS`; null until first
-  needed). A folder has a row under ``PATH/`` with its listing in the place of the digest
+  needed). A folder has a row under ``PATH//`` with its listing in the place of the digest
 * ``code``: xxh3-128 of a source file -> AST digest, imported module names
 * ``facts``: key -> what the graph needs to know of a config (JSON)
 * ``records``: task -> stamp, a short form of its last good run that a no-op compares (see `fresh.py`; empty = not known)
@@ -28,7 +28,14 @@ from tzrec_build.graph.stamp import stamp_of
 
 SCHEMA_VERSION = 2
 SHA_CHARS = 64  # of SHA-256 in hex; 8 more follow in the table, a CRC-32: a wrong digest there would miss the cache
-_DAMAGED = ("not a database", "malformed")
+_NOT_DAMAGE = (
+    "unable to open",
+    "locked",
+    "readonly",
+    "disk",
+    "full",
+    "attempt to write",
+)  # any other error of SQLite is
 _TABLES = """
 create table if not exists files(path text primary key, dev int, ino int, size int, mtime int, ctime int, xxh blob, sha text) without rowid;
 create table if not exists code(xxh blob primary key, ast text, imports text) without rowid;
@@ -118,8 +125,8 @@ class State:
             con, version = self.connection(), 0
         if version != SCHEMA_VERSION:
             self._make_tables(con, version)
-        self.files = {row[0]: row[1:] for row in con.execute("select * from files")}
-        self.code = {row[0]: row[1:] for row in con.execute("select * from code")}
+        self.files = {row[0]: row[1:] for row in con.execute("select * from files") if type(row[6]) is bytes}
+        self.code = {row[0]: row[1:] for row in con.execute("select * from code") if type(row[0]) is bytes}
         self.records = dict(con.execute("select * from records"))
         self.ignored = {row[0] for row in con.execute("select task from ignored")}
 
@@ -138,7 +145,7 @@ class State:
     def _start_anew(self, err: sqlite3.DatabaseError) -> None:
         if isinstance(err, StateError):
             raise err
-        if not any(mark in str(err) for mark in _DAMAGED):
+        if "disk image" not in str(err) and any(mark in str(err) for mark in _NOT_DAMAGE):
             raise BuildError(f"{self.path}: cannot be opened ({err}); check disk space and permissions") from err
         self._put_aside(f"damaged ({err})", ".damaged")
 
@@ -166,7 +173,7 @@ class State:
                     raise
                 self._start_anew(err)
                 self._make_tables(self.connection(), 0)
-                files = [(path, *row) for path, row in self.files.items()]
+                files: list[tuple[object, ...]] = [(path, *row) for path, row in self.files.items()]
                 self._commit([("insert or replace into files values(?,?,?,?,?,?,?,?)", files), *statements])
 
     def _commit(self, statements: list[tuple[str, list[tuple[object, ...]]]]) -> None:
