@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import pty
 import re
+import struct
 import subprocess
 import sys
+import termios
 
 import pytest
 
@@ -45,31 +49,32 @@ def events_of(text: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
 
-def test_a_terminal_ends_without_leftovers_of_the_drawn_lines(chain):
+def on_terminal(project, *args: str) -> list[str]:
+    """Lines on a terminal after a call."""
     master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     doit = subprocess.Popen(
-        [sys.executable, "-m", "doit"],
-        cwd=chain.root,
-        env=chain.env(TERM="xterm", NO_COLOR="1"),
+        [sys.executable, "-m", "doit", *args],
+        cwd=project.root,
+        env=project.env(TERM="xterm", NO_COLOR="1"),
         stdin=subprocess.DEVNULL,
         stdout=slave,
         stderr=slave,
     )
     os.close(slave)
     seen = b""
-    while True:
-        try:
-            chunk = os.read(master, 4096)
-        except OSError:  # the other side is closed
-            break
-        if not chunk:
-            break
-        seen += chunk
+    with contextlib.suppress(OSError):  # what reading gives when the other side is closed
+        while chunk := os.read(master, 4096):
+            seen += chunk
     os.close(master)
-    assert doit.wait() == 0
+    assert doit.wait() == 0, seen.decode()
     vt = Vt(80)
     vt.feed(seen.decode().replace("\r\n", "\n"))
-    lines = [line for line in vt.lines if line]
+    return [line for line in vt.lines if line]
+
+
+def test_a_terminal_ends_without_leftovers_of_the_drawn_lines(chain):
+    lines = on_terminal(chain)
     assert [re.sub(r"[\d.]+ s", "N s", line) for line in lines if line[0] in "+<!"] == [
         "+ step:p:first  built in N s",
         "+ step:p:second  built in N s",

@@ -11,8 +11,10 @@ import pytest
 from tests.graph.vt import Vt
 from tzrec_build.graph import terminal
 from tzrec_build.graph.console import Console
+from tzrec_build.graph.log_lines import take_warnings
 from tzrec_build.graph.outlook import Outlook
 from tzrec_build.graph.screen import LOG_INTERVAL_S, Screen
+from tzrec_build.logs import logger
 
 
 class Clock:
@@ -222,3 +224,13 @@ def test_a_plan_says_what_is_still_to_come():
     needs = {"a": (), "b": ("a",), "c": ()}
     outlook = Outlook(needs, {"a": 10.0, "b": 20.0, "c": 500.0}, 1, {"a": "build", "b": "restore"})
     assert outlook.left_s({}, {"a": 0.0}) == (11.0, True)
+
+
+def test_a_warning_of_the_log_is_a_line_above_the_drawn_ones(monkeypatch):
+    monkeypatch.setattr(logger, "handlers", [])
+    monkeypatch.setattr(logger, "propagate", True)
+    stage = Stage()
+    take_warnings(stage.console.line)
+    stage.console.started("a:p")
+    logger.warning("action cache: entry of %s is damaged", "ab12")
+    assert stage.see() == ["! action cache: entry of ab12 is damaged", "  a:p  running       0 s", "0 tasks  0 s"]

@@ -99,6 +99,10 @@ class Reporter:
             self._console.line(f"! times of earlier builds: cannot be read ({err}); no time left is shown")
         self._screen.outlook = Outlook(self._needs(), costs, wishes.workers, wishes.plan)
         self._screen.start_ticking()
+        if self._screen.draws and sys.stderr.isatty():
+            from tzrec_build.graph.log_lines import take_warnings
+
+            take_warnings(self._console.line)
         self._trace = Trace(self._start_s, self._explain)
         self._console.listen(self._trace)
         self._console.listen(self._note)

@@ -63,6 +63,11 @@ class Screen:
         self._left_text = ""
         self.outlook = Outlook({}, {}, 1)
 
+    @property
+    def draws(self) -> bool:
+        """Whether lines are drawn in place, which nothing else may print into."""
+        return self._region is not None
+
     def __call__(self, event: Event) -> None:
         """Show one thing that happened."""
         with self._lock:
