@@ -59,10 +59,12 @@ class Fingerprints:
     def check_present(self, spec: TaskSpec) -> None:
         """Raise DataError for an input that the lock knows but that is not here: a key can be taken, a command cannot run."""
         for entry in spec.inputs:
-            for path in entry.paths if entry.fingerprint == "lock" else ():
+            for path in entry.paths:
                 here = dict(_files(spec, entry, path))
+                if path in entry.made or (here and entry.fingerprint != "lock"):
+                    continue
                 absent = [name for name in self._locked(spec, path) if name not in here]
-                if absent and path not in entry.made:
+                if absent:
                     raise DataError(
                         f"{spec.name}: input {entry.name}: {absent[0]} of {path} is in inputs.lock but not here, and no cache "
                         "has what would be built from it; get the data, or share the cache of a machine that has it"
@@ -70,6 +72,8 @@ class Fingerprints:
 
     def _of_content(self, spec: TaskSpec, entry: Input, path: str) -> dict[str, str]:
         contents = {name: self._digests.content(file) for name, file in _files(spec, entry, path)}
+        if not contents and path not in entry.made:  # on a machine without the data the lock tells what it would be
+            return {name: SHA + sha for name, (_, sha) in sorted(self._locked(spec, path).items())}
         return {name: content for name, content in contents.items() if content is not None}
 
     def _of_stat(self, spec: TaskSpec, entry: Input, path: str) -> dict[str, str]:

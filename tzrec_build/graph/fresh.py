@@ -30,6 +30,7 @@ from tzrec_build.graph.state import State
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+NOTHING = "0\0"  # `Digests.text` of a path at which nothing lies
 KEY_VERSION = "action/1"
 
 
@@ -111,7 +112,13 @@ class Judge:
         stamp += text_digest(
             "".join(
                 [
-                    head + (text(path, skip) if path else self._piece(row, pattern))
+                    head
+                    # what is not here may be in the lock
+                    + (
+                        found
+                        if path and ((found := text(path, skip)) != NOTHING or skip)
+                        else self._piece(row, pattern)
+                    )
                     for head, path, skip, pattern in row.pieces
                 ]
             )

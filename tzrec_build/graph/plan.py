@@ -237,6 +237,7 @@ class _Planner:
         if manifest is not None:
             self.made[folder] = self.scratch.restorable(folder, manifest)
             return Planned(spec.name, "restore", causes, self._cost(spec), key, record)
+        self.site.judge.fingerprints.check_present(spec)
         self._foresee(spec)
         return Planned(spec.name, "build", causes, self._cost(spec), key, record)
 
