@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -92,3 +95,23 @@ def test_a_picture_that_cannot_be_written_is_a_clear_error(chain, output, messag
     assert done.code != 0
     assert message in done.out
     assert "Traceback" not in done.out
+
+
+def test_a_task_that_another_build_makes_now_is_shown_as_running(project):
+    pipe = project.root / "go_on"
+    os.mkfifo(pipe)
+    command = f'["sh", "-c", "cat {pipe} > $0", "{{outputs.a}}"]'
+    project.write("p/pipeline.toml", f'[step.slow]\ncommand = {command}\noutputs = {{ a = "a.txt" }}\n')
+    doit = subprocess.Popen(
+        [sys.executable, "-m", "doit"],
+        cwd=project.root,
+        env=project.env(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    with pipe.open("w") as writing:  # opens only when the command reads
+        shown = tooltips(project)
+        writing.write("x")
+    assert shown["step:p:slow"].startswith(f"being built now; process {doit.pid} on ")
+    assert doit.wait() == 0
+    assert tooltips(project) == {"step:p:slow": "up to date"}
