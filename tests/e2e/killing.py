@@ -29,7 +29,7 @@ RESTORE_POINTS = ("restore.before", "restore.after")
 GC_POINTS = ("gc.before", "gc.between", "gc.after")
 STEP = """
 [step.{name}]
-command = ["sh", "-c", 'echo {name} >> ../ledger; cat "$1"; cat "$1" > $0; echo {name} >> $0', "{{outputs.o}}", "{{inputs.i}}"]
+command = ["sh", "-c", 'echo {name} >> ../ledger; sleep 0.01; cat "$1"; cat "$1" > $0; echo {name} >> $0', "{{outputs.o}}", "{{inputs.i}}"]
 inputs = {{ i = "{source}" }}
 outputs = {{ o = "o.txt" }}
 """

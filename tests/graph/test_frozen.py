@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import py_compile
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -69,13 +70,27 @@ def test_many_at_once_make_one_copy(code, tmp_path):
     assert len(set(found)) == 1
 
 
-def test_an_edit_while_the_copy_is_made_is_an_error_and_leaves_no_copy(code, tmp_path, monkeypatch):
+def test_an_edit_while_the_copy_is_made_is_taken_in(code, tmp_path, monkeypatch):
+    file = tmp_path / "repo/tzrec_build/tools/one.py"
+    copy, left = frozen.copy_checked, ["ONE = 3\n", "ONE = 2\n"]
+
+    def edited(source, target, content):
+        if source == str(file) and left:
+            file.write_text(left.pop())
+        copy(source, target, content)
+
+    monkeypatch.setattr(frozen, "copy_checked", edited)
+    with code.held() as (folder, _):
+        assert Path(folder, "tzrec_build/tools/one.py").read_text() == "ONE = 3\n"
+
+
+def test_edits_without_an_end_are_an_error_and_leave_no_copy(code, tmp_path, monkeypatch):
     file = tmp_path / "repo/tzrec_build/tools/one.py"
     copy = frozen.copy_checked
 
     def edited(source, target, content):
         if source == str(file):
-            file.write_text("ONE = 9\n")
+            file.write_text(f"ONE = {time.time_ns()}\n")
         copy(source, target, content)
 
     monkeypatch.setattr(frozen, "copy_checked", edited)
@@ -83,7 +98,7 @@ def test_an_edit_while_the_copy_is_made_is_an_error_and_leaves_no_copy(code, tmp
         raise AssertionError("held")
     monkeypatch.undo()
     with code.held() as (folder, _):
-        assert Path(folder, "tzrec_build/tools/one.py").read_text() == "ONE = 9\n"
+        assert Path(folder, "tzrec_build/tools/one.py").read_text() == file.read_text()
 
 
 def test_a_folder_that_a_kill_left_half_made_is_not_taken(code, tmp_path):

@@ -19,7 +19,7 @@ from tzrec_build.graph import attempt, intents, locks, publish, texts
 from tzrec_build.graph.digests import find, is_glob, walk
 from tzrec_build.graph.expand import expand_command
 from tzrec_build.graph.fresh import Judge
-from tzrec_build.graph.frozen import FrozenCode
+from tzrec_build.graph.frozen import TRIES, EditedError, FrozenCode
 from tzrec_build.graph.slots import Slots
 from tzrec_build.graph.spec import RECORDS, Input, TaskSpec
 
@@ -31,7 +31,7 @@ class Cache(Protocol):
         """The manifest under an action key, or None."""
 
     def restore(self, manifest: Any, folder: Any, *, immutable: bool = False) -> None:
-        """Put the outputs of a manifest into an empty folder; CorruptError when a byte is wrong."""
+        """Put the outputs of a manifest into a folder without files; CorruptError when a byte is wrong."""
 
     def publish(
         self, key: str, folder: Any, files: list[str], provenance: dict[str, Any], *, digests: dict[str, str] = ...
@@ -154,7 +154,7 @@ def make(shop: Workshop, spec: TaskSpec) -> None:
     with locks.held(shop.judge.state.folder, spec.name, lambda line: _wait(shop, spec, waited, line)) as lock:
         _note_change(shop.judge)
         try:
-            how = "up to date" if _is_settled(shop, spec, waited) else _make(shop, spec, lock, start_s)
+            how = "up to date" if _is_settled(shop, spec, waited) else _make_of_now(shop, spec, lock, start_s)
         finally:
             _note_change(shop.judge)
     shop.console.finished(spec.name, how, time.monotonic() - start_s)
@@ -187,6 +187,17 @@ def _is_settled(shop: Workshop, spec: TaskSpec, waited: list[str]) -> bool:
     return shop.judge.reason(spec) is None
 
 
+def _make_of_now(shop: Workshop, spec: TaskSpec, lock: locks.Lock, start_s: float) -> str:
+    """Make it from what is there now; taken anew when a person saves a file in the moment between key and copy."""
+    for left in reversed(range(TRIES)):
+        try:
+            return _make(shop, spec, lock, start_s)
+        except EditedError:
+            if not left:
+                raise
+    raise RuntimeError("bug: no try left, and none that ended")
+
+
 def _make(shop: Workshop, spec: TaskSpec, lock: locks.Lock, start_s: float) -> str:
     judge, console = shop.judge, shop.console
     console.phase(spec.name, "key")
@@ -197,9 +208,10 @@ def _make(shop: Workshop, spec: TaskSpec, lock: locks.Lock, start_s: float) -> s
     fault_point("key.after")
     work = publish.work_folder(spec, key)
     out = os.path.join(spec.folder, work, "out")
-    how, outputs = "built", _finished_before(shop, spec, key)
+    how, outputs, manifest = "built", _finished_before(shop, spec, key), None
     if outputs is None:
-        if not shop.forced and _restore(shop, spec, key, work):
+        manifest = None if shop.forced else _restore(shop, spec, key, work)
+        if manifest is not None:
             how = "restored"
         else:
             attempt.run(shop, spec, before, attempt.Work(key, work))
@@ -210,8 +222,9 @@ def _make(shop: Workshop, spec: TaskSpec, lock: locks.Lock, start_s: float) -> s
     intents.write(judge.state, intents.Intent(spec.name, key, out, target, record))
     if how == "built" and shop.cache is not None and spec.cache != "none":
         console.phase(spec.name, "caching")
-        provenance = {"task": spec.name, "elapsed_s": elapsed_s}
-        shop.cache.publish(key, _path(out), walk(out, skip=RECORDS), provenance)
+        manifest = _keep(shop, key, out, {"task": spec.name, "elapsed_s": elapsed_s})
+    for output in manifest.outputs if manifest else ():  # so that a task which reads it hashes it no second time
+        judge.digests.note_sha256(f"{out}/{output.path}", output.sha256)
     console.phase(spec.name, "publishing")
     lock.check()
     publish.swap(spec, out)
@@ -221,6 +234,15 @@ def _make(shop: Workshop, spec: TaskSpec, lock: locks.Lock, start_s: float) -> s
     texts.note_inputs(judge.state, spec, before.inputs)
     publish.drop_work(spec, work)
     return how
+
+
+def _keep(shop: Workshop, key: str, out: str, provenance: dict[str, Any]) -> Any:
+    """Put what was built into the cache; the manifest, or None when the disk refused."""
+    if shop.cache is None:
+        raise RuntimeError("bug: there is no cache to keep outputs in")
+    files = walk(out, skip=RECORDS)
+    known = {path: sha for path in files if (sha := shop.judge.digests.known_sha256(f"{out}/{path}"))}
+    return shop.cache.publish(key, _path(out), files, provenance, digests=known)
 
 
 def _finished_before(shop: Workshop, spec: TaskSpec, key: str) -> dict[str, str] | None:

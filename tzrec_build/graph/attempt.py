@@ -12,6 +12,7 @@ from tzrec_build.errors import BuildError
 from tzrec_build.faults import fault_point
 from tzrec_build.graph import child, publish
 from tzrec_build.graph.fresh import Judge, Snapshot
+from tzrec_build.graph.frozen import EditedError
 from tzrec_build.graph.frozen_inputs import freeze_inputs
 from tzrec_build.graph.resume import note_attempt, resume_flags
 from tzrec_build.graph.spec import RECORDS, TaskSpec
@@ -76,7 +77,7 @@ def _check_code(judge: Judge, before: Snapshot, digests: Mapping[str, str]) -> N
         if xxh is None or not path.endswith(".py"):
             continue
         if not judge.closure.has_digest(bytes.fromhex(xxh), digest):
-            raise BuildError(f"{path}: was edited while the task started; run again")
+            raise EditedError(f"{path}: was edited while the task started; run again")
 
 
 def _attempts(shop: Workshop, spec: TaskSpec, work: str, path: str, copies: Mapping[str, str]) -> None:

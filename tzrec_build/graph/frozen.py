@@ -18,8 +18,13 @@ from tzrec_build.errors import BuildError
 from tzrec_build.graph.digests import BYTECODE, Digests
 
 PACKAGE = "tzrec_build"
+TRIES = 5  # people save several files at once; a task takes what is there when they are done
 CHUNK_BYTES = 1 << 20
 _TEMP = "making"
+
+
+class EditedError(BuildError):
+    """A file was edited between the moment that the key was taken and the moment that it was copied."""
 
 
 class FrozenCode:
@@ -41,8 +46,21 @@ class FrozenCode:
         Yields:
             The folder to import from, and the digests of the files in it (path below the folder -> xxh3-128 in hex).
         Raises:
-            BuildError: a file was edited while it was copied.
+            EditedError: files were edited whenever they were copied.
         """
+        os.makedirs(self._folder, exist_ok=True)
+        with contextlib.ExitStack() as stack:
+            for left in reversed(range(TRIES)):
+                try:
+                    found = stack.enter_context(self._held())
+                    break
+                except EditedError:
+                    if not left:
+                        raise
+            yield found
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[tuple[str, Mapping[str, str]]]:
         source = os.path.join(self._root, PACKAGE)
         contents = {
             f"{PACKAGE}/{path}": content
@@ -51,7 +69,6 @@ class FrozenCode:
         }
         name = hashlib.sha256(repr(sorted(contents.items())).encode()).hexdigest()[:24]
         target = os.path.join(self._folder, name)
-        os.makedirs(self._folder, exist_ok=True)
         with self._locked(f"{name}.lock", fcntl.LOCK_SH):
             if not os.path.isdir(target):
                 with self._locked("make.lock", fcntl.LOCK_EX):
@@ -75,7 +92,10 @@ class FrozenCode:
         for path, content in contents.items():
             copied = os.path.join(temp, path)
             os.makedirs(os.path.dirname(copied), exist_ok=True)
-            copy_checked(os.path.join(self._root, path), copied, content)
+            try:
+                copy_checked(os.path.join(self._root, path), copied, content)
+            except FileNotFoundError as err:
+                raise EditedError(f"{path}: was removed while the task started; run again") from err
             _copy_bytecode(os.path.join(self._root, path), copied)
         os.rename(temp, target)
 
@@ -89,7 +109,7 @@ class FrozenCode:
 
 
 def copy_checked(source: str, target: str, content: str) -> None:
-    """Copy a file, its time and its executable bit; BuildError when its bytes are not those that `content` names."""
+    """Copy a file, its time and its executable bit; EditedError when its bytes are not those that `content` names."""
     import xxhash
 
     digest = xxhash.xxh3_128()
@@ -102,7 +122,7 @@ def copy_checked(source: str, target: str, content: str) -> None:
             os.fchmod(writing.fileno(), 0o777 & times.st_mode)
     os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
     if digest.hexdigest() != content.removeprefix("x"):
-        raise BuildError(f"{source}: was edited while the task started; run again")
+        raise EditedError(f"{source}: was edited while the task started; run again")
 
 
 def _copy_bytecode(source: str, copied: str) -> None:

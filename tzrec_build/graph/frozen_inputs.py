@@ -6,9 +6,8 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 
-from tzrec_build.errors import BuildError
 from tzrec_build.graph.digests import find, is_glob
-from tzrec_build.graph.frozen import copy_checked
+from tzrec_build.graph.frozen import EditedError, copy_checked
 from tzrec_build.graph.spec import RECORDS, Input, TaskSpec
 
 LIMIT_BYTES = 64 << 20
@@ -25,7 +24,7 @@ def freeze_inputs(spec: TaskSpec, contents: Contents, work: str) -> dict[str, st
     Returns:
         Path as the pipeline names it -> path of the copy, relative to the pipeline's folder; empty when they are not small.
     Raises:
-        BuildError: a file is not what the snapshot saw.
+        EditedError: a file is not what the snapshot saw.
     """
     base = os.path.join(spec.folder, work, "in")
     shutil.rmtree(base, ignore_errors=True)
@@ -48,7 +47,7 @@ def freeze_inputs(spec: TaskSpec, contents: Contents, work: str) -> dict[str, st
                 if size_bytes > LIMIT_BYTES:
                     return {}
                 if name not in content:
-                    raise BuildError(f"{file}: appeared while the task started; run again")
+                    raise EditedError(f"{file}: appeared while the task started; run again")
                 plan.append((file, os.path.join(spec.folder, below, name), content[name]))
     for file, target, xxh in plan:
         os.makedirs(os.path.dirname(target), exist_ok=True)
