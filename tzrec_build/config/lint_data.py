@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tzrec_build.config.positions import positions
-from tzrec_build.config.ranges import numbers_fit
+from tzrec_build.config.ranges import RANGES, numbers_fit
 from tzrec_build.config.repeats import equal_repeats
 from tzrec_build.config.subject import Subject, feature_sources
 from tzrec_build.errors import suggestion
@@ -30,12 +30,16 @@ def training_ends(subject: Subject) -> Found:
 
 def numbers_are_in_range(subject: Subject) -> Found:
     """Numbers outside their range."""
-    yield from ((found.field_path, found.text) for found in numbers_fit(subject.config) if found.rule == "range")
+    yield from (
+        (found.field_path, found.text) for found in numbers_fit(subject.of_types(*RANGES)) if found.rule == "range"
+    )
 
 
 def nesterov_has_momentum(subject: Subject) -> Found:
     """Nesterov momentum without what it needs."""
-    yield from ((found.field_path, found.text) for found in numbers_fit(subject.config) if found.rule == "nesterov")
+    yield from (
+        (found.field_path, found.text) for found in numbers_fit(subject.of_types(*RANGES)) if found.rule == "nesterov"
+    )
 
 
 def negatives_exist(subject: Subject) -> Found:

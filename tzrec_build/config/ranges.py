@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.message import Message
 
 from tzrec_build.config.problems import Problem
-from tzrec_build.config.walk import walk_messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +54,9 @@ RANGES: Mapping[str, Mapping[str, Range]] = {  # message -> field -> range
 }
 
 
-def numbers_fit(config: Message) -> Iterator[Problem]:
-    """Find set numbers outside their range, and Nesterov momentum without what it needs."""
-    for at, message in walk_messages(config):
+def numbers_fit(messages: Iterable[tuple[str, Message]]) -> Iterator[Problem]:
+    """Find set numbers outside their range, and Nesterov momentum without what it needs, in messages given with their paths."""
+    for at, message in messages:
         name = message.DESCRIPTOR.name
         ranges = RANGES.get(name, {})
         for field, value in message.ListFields():
