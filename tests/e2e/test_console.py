@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -179,3 +180,25 @@ def test_each_build_that_makes_something_leaves_a_trace_and_five_are_kept(chain)
         chain.write("p/raw.txt", f"other {number}\n")
         assert chain.doit().code == 0
     assert len(traces(chain)) == 5
+
+
+def test_a_build_that_is_interrupted_leaves_a_whole_trace_and_no_failure(project):
+    pipe, events = project.root / "go_on", project.root / "events.jsonl"
+    os.mkfifo(pipe)
+    command = f'["sh", "-c", "cat {pipe} > $0", "{{outputs.a}}"]'
+    project.write("p/pipeline.toml", f'[step.slow]\ncommand = {command}\noutputs = {{ a = "a.txt" }}\n')
+    argv = [sys.executable, "-m", "doit", "run", "--json-events", str(events)]
+    doit = subprocess.Popen(
+        argv, cwd=project.root, env=project.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+    )
+    with pipe.open("w"):  # opens only when the command reads
+        doit.send_signal(signal.SIGINT)
+        out, _ = doit.communicate(timeout=60)
+    assert doit.returncode == 130, out
+    (trace,) = traces(project)
+    assert [e["args"]["how"] for e in trace["traceEvents"] if e.get("cat") == "task"] == ["interrupted"]
+    kinds = [event["event"] for event in events_of(events.read_text())]
+    assert kinds[0] == "build_start"
+    assert kinds[-1] == "build_end"
+    project.doit("graph", "-o", "g.dot")
+    assert "to be built; never built here" in (project.root / "g.dot").read_text()

@@ -234,3 +234,15 @@ def test_a_warning_of_the_log_is_a_line_above_the_drawn_ones(monkeypatch):
     stage.console.started("a:p")
     logger.warning("action cache: entry of %s is damaged", "ab12")
     assert stage.see() == ["! action cache: entry of ab12 is damaged", "  a:p  running       0 s", "0 tasks  0 s"]
+
+
+def test_after_the_end_only_lines_are_passed_on():
+    stage = Stage()
+    stage.console.started("a:p")
+    stage.console.close()
+    stage.screen.close()
+    stage.console.failed("a:p", "a:p: stopped")
+    stage.console.phase("b:p", "retrying")
+    stage.console.line("built = 0")
+    assert stage.see() == ["built = 0", ""]
+    assert stage.console.counts["failed"] == 0

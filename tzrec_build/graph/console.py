@@ -45,6 +45,7 @@ class Console:
         self._listeners: list[Listener] = []
         self._of_every_task: list[Listener] = []
         self._at_first: list[Callable[[], None]] = []
+        self._closed = False
 
     def listen(self, listener: Listener, *, every_task: bool = False) -> None:
         """Pass all that follows to `listener`; with `every_task` also the tasks that needed nothing."""
@@ -55,6 +56,11 @@ class Console:
     def at_first_task(self, call: Callable[[], None]) -> None:
         """Call this before the first task begins; a build with nothing to do never pays for it."""
         self._at_first.append(call)
+
+    def close(self) -> None:
+        """Pass on nothing but lines from now on: after Ctrl-C the threads of doit still tell how their tasks were stopped."""
+        with self._lock:
+            self._closed = True
 
     def started(self, task: str) -> None:
         """A task begins."""
@@ -100,7 +106,7 @@ class Console:
 
     def _begin(self, task: str) -> bool:
         """Note the start of a task; False when it is over, which late notices must not undo."""
-        if task in self.ended:
+        if self._closed or task in self.ended:
             return False
         if task not in self._begun:
             for call in self._at_first:

@@ -182,6 +182,7 @@ class Reporter:
     def complete_run(self) -> None:
         """Print what was made, where it lies, and the numbers that a person waits for."""
         counts = self._console.counts
+        self._console.close()
         self._screen.close()
         for text in self._last_lines():
             self._console.line(text)
