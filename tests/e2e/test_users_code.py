@@ -109,3 +109,16 @@ def test_a_wrong_pipeline_fails_and_the_others_are_built(project):
     assert done.ran == {"step:good:clean"}
     assert "workspace/bad/pipeline.toml: [config] path: no such file workspace/bad/nowhere.config" in done.out
     assert "workspace/reads/pipeline.toml:3: reads train:bad, and pipeline 'bad' is wrong itself" in done.out
+
+
+def test_a_file_with_a_mistake_fails_and_the_others_are_built_until_it_is_mended(project):
+    project.write("bad/pipeline.toml", "[stepp.s]\n")
+    project.write("good/pipeline.toml", STEPS.partition("[step.module]")[0].replace("clean.py", "../make.py"))
+    project.write("make.py", "import sys\nopen(sys.argv[1], 'w').write('x')\n")
+    done = project.doit("-c")
+    assert done.ran == {"step:good:clean"}
+    assert done.counts["failed"] == 1
+    assert "workspace/bad/pipeline.toml:1: unknown table [stepp]; did you mean 'step'?" in done.out
+    assert project.doit("step:good:clean").code == 0
+    project.write("bad/pipeline.toml", '[step.s]\ncommand = ["touch", "{outputs.o}"]\noutputs = { o = "o" }\n')
+    assert project.doit().ran == {"step:bad:s"}

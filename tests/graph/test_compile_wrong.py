@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.graph.toml_files import load, refusal
-from tzrec_build.errors import BuildError
+from tests.graph.toml_files import load, refusal, write_workspace
+from tzrec_build.errors import BuildError, ConfigError
 from tzrec_build.graph.compile import compile_workspace
+from tzrec_build.graph.workspace import load_right_pipelines
 
 CONFIG = '[config]\npath = "x.config"\n'
 NO_FACTS = {"train_input_path": "t.parquet", "eval_input_path": "", "kinds": [], "paths": []}
@@ -162,3 +163,43 @@ def test_a_reference_to_an_evaluation_without_a_table(tmp_path):
     assert text.startswith(
         "workspace/b/pipeline.toml: a:evaluate/x: pipeline 'a' makes no 'evaluate'; it makes: config,"
     )
+
+
+def test_a_file_that_is_wrong_does_not_cost_the_other_pipelines(tmp_path):
+    texts = {
+        "bad": "[step.s]\ncommand = 3\n",
+        "good": step("s", "in"),
+        "mid": step("m", "in", "bad:s/o"),
+        "top": step("t", "mid:m/o"),
+        "typo": "[stepp]\n",
+    }
+    workspace, wrong = load_right_pipelines(write_workspace(tmp_path, texts), {})
+    assert [pipeline.name for pipeline in workspace.pipelines] == ["good"]
+    assert len(workspace.files) == 5
+    assert {name: str(err) for name, err in wrong.items()} == {
+        "bad": str(wrong["bad"]),
+        "mid": "workspace/mid/pipeline.toml:3: [step.m.inputs] i: pipeline 'bad' is wrong itself; mend that one first",
+        "top": "workspace/top/pipeline.toml:3: [step.t.inputs] i: pipeline 'mid' is wrong itself; mend that one first",
+        "typo": "workspace/typo/pipeline.toml:1: unknown table [stepp]; did you mean 'step'?",
+    }
+    assert "workspace/bad/pipeline.toml:2: [step.s] command must be a list of texts" in str(wrong["bad"])
+
+
+def test_a_part_that_is_not_built_costs_its_pipeline_only(tmp_path):
+    texts = {"aot": f'{CONFIG}[export]\nmode = "aot"\n', "good": step("s", "in")}
+    workspace, wrong = load_right_pipelines(write_workspace(tmp_path, texts), {})
+    assert [pipeline.name for pipeline in workspace.pipelines] == ["good"]
+    assert str(wrong["aot"]) == "not supported yet: [export] mode = 'aot' in workspace/aot/pipeline.toml:4"
+
+
+@pytest.mark.parametrize(
+    ("texts", "start"),
+    [
+        ({"": "[vers]\n", "a": step("s", "in")}, "workspace/workspace.toml:1: unknown table [vers]"),
+        ({"a": "[stepp]\n", "b": "x ="}, "workspace/a/pipeline.toml:1: unknown table [stepp]"),
+    ],
+)
+def test_without_a_right_pipeline_there_is_no_workspace(tmp_path, texts, start):
+    with pytest.raises(ConfigError) as caught:
+        load_right_pipelines(write_workspace(tmp_path, texts), {})
+    assert str(caught.value).startswith(start)

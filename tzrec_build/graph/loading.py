@@ -14,7 +14,7 @@ from tzrec_build.graph.fresh import Judge
 from tzrec_build.graph.grammar import PipelineSpec, Workspace
 from tzrec_build.graph.rows import Row, make_rows
 from tzrec_build.graph.spec import Input, TaskSpec
-from tzrec_build.graph.workspace import load_workspace
+from tzrec_build.graph.workspace import load_right_pipelines
 
 PROTOS = "protos"
 BROKEN = "pipeline"  # verb of the task that stands for a pipeline which is wrong
@@ -38,9 +38,9 @@ class Loader:
         """Compile the workspace.
 
         Raises:
-            BuildError: a TOML file is wrong. A pipeline that is wrong for itself becomes a task that fails.
+            BuildError: workspace.toml is wrong, or every pipeline. One that is wrong becomes a task that fails.
         """
-        workspace = load_workspace(self._root)
+        workspace, wrong = load_right_pipelines(self._root)
         found = compile_workspace(workspace, self._facts)
         specs = list(found.specs)
         if self._root == self._code_root:  # every tool reads configs with the generated code
@@ -49,10 +49,13 @@ class Loader:
                 *(replace(spec, task_deps=(PROTOS,)) if spec.module and not spec.task_deps else spec for spec in specs),
             ]
         rows = make_rows(specs, self._root)
-        rows += [self._broken(workspace, name, str(err)) for name, err in found.broken.items()]
+        places = {pipeline.name: (pipeline.folder, pipeline.build_dir) for pipeline in workspace.pipelines}
+        places |= {name: (f"{self._root}/workspace/{name}", "build") for name in wrong}
+        rows += [self._broken(name, places[name], str(err)) for name, err in {**found.broken, **wrong}.items()]
         built = {pipeline.folder + "/" + pipeline.build_dir for pipeline in workspace.pipelines if pipeline.default}
-        wrong = {_task_name(pipeline.name) for pipeline in workspace.pipelines if pipeline.default}
-        defaults = [row.name for row in rows if os.path.dirname(row.out) in built or row.name in {PROTOS, *wrong}]
+        named = {*(pipeline.name for pipeline in workspace.pipelines if pipeline.default), *wrong}
+        always = {PROTOS, *map(_task_name, named)}
+        defaults = [row.name for row in rows if os.path.dirname(row.out) in built or row.name in always]
         settings = {"resources": workspace.resources, "max_cost_s": workspace.max_cost_s}
         return Compiled(self._seen(workspace), tuple(rows), tuple(defaults), settings)
 
@@ -87,13 +90,13 @@ class Loader:
             judge.state.set_facts(key, facts)
         return facts
 
-    def _broken(self, workspace: Workspace, name: str, error: str) -> Row:
-        pipeline = next(pipeline for pipeline in workspace.pipelines if pipeline.name == name)
+    def _broken(self, name: str, place: tuple[str, str], error: str) -> Row:
+        folder, build_dir = place
         spec = TaskSpec(
             name=_task_name(name),
             doc="this pipeline is wrong: its tasks are not known",
-            folder=pipeline.folder,
-            out=f"{pipeline.build_dir}/.wrong",
+            folder=folder,
+            out=f"{build_dir}/.wrong",
             argv=("false",),
             module="",
             inputs=(),

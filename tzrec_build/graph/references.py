@@ -41,7 +41,7 @@ ARTIFACTS: Mapping[str, str] = {  # artifact -> table without which the pipeline
 }
 ITEM_ARTIFACTS: Mapping[str, str] = {"eval": "evaluate", "predict": "predict"}  # [KIND.NAME] -> artifact VERB_NAME
 VERBS = frozenset(
-    {*ARTIFACTS, *ITEM_ARTIFACTS.values(), "benchmark_run", "step", "protos"}
+    {*ARTIFACTS, *ITEM_ARTIFACTS.values(), "benchmark_run", "step", "protos", "pipeline"}
 )  # first parts of task names
 
 
@@ -81,12 +81,15 @@ def parse_ref(text: str, names: Collection[str]) -> Ref | None:
 class References:
     """Resolves the path texts of all instances; every instance must have been parsed."""
 
-    def __init__(self, instances: Sequence[Instance], builds: Builds, problems: Problems) -> None:
+    def __init__(
+        self, instances: Sequence[Instance], builds: Builds, problems: Problems, wrong: Collection[str] = ()
+    ) -> None:
         self._by_name = {instance.name: instance for instance in instances}
         self._bases: dict[str, list[Instance]] = {}
         for instance in instances:
             self._bases.setdefault(instance.base_name, []).append(instance)
         self._builds = builds
+        self._wrong = wrong
         self._problems = problems
         self._columns: dict[tuple[str, str], list[Value]] = {}
 
@@ -160,6 +163,8 @@ class References:
 
     def _find(self, instance: Instance, head: str, rest: str) -> Ref:
         """Find the instance and artifact that a reference means; raises ValueError with the nearest names."""
+        if head in self._wrong:
+            raise ValueError(f"pipeline {head!r} is wrong itself; mend that one first")
         if head not in self._bases:
             raise ValueError(
                 f"unknown pipeline {head!r}{suggestion(head, self._bases)} (write ./{head}:... for a file)"

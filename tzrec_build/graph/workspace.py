@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ from tzrec_build.graph.references import ARTIFACTS, ITEM_ARTIFACTS, VERBS, Refer
 WORKSPACE = "workspace"
 PIPELINE_FILE = "pipeline.toml"
 WORKSPACE_FILE = "workspace.toml"
+_PLACE = re.compile(rf"(?:not supported yet: .* in )?{WORKSPACE}/([^/]+)/{re.escape(PIPELINE_FILE)}(?::|$)")
 COMMANDS = (  # of doit and our own: a task of the same name could not be run
     "accept",
     "audit",
@@ -67,7 +69,43 @@ def load_workspace(root: str, environment: Mapping[str, str] | None = None) -> W
         ConfigError: something is wrong; one line ``FILE:LINE: rule, got value; next step`` for each thing in all files.
         NotSupportedError: all is right, and something is not built yet; one line for each such part.
     """
-    return _Loader(os.path.abspath(root), os.environ if environment is None else environment).load()
+    return _Loader(os.path.abspath(root), os.environ if environment is None else environment, {}).load()
+
+
+def load_right_pipelines(
+    root: str, environment: Mapping[str, str] | None = None
+) -> tuple[Workspace, Mapping[str, ConfigError]]:
+    """Load a workspace without the pipelines that are wrong.
+
+    Returns:
+        The workspace, and folder name -> what is wrong with that pipeline, or with one that it reads.
+
+    Raises:
+        ConfigError: workspace.toml is wrong, or every pipeline is.
+    """
+    environment = os.environ if environment is None else environment
+    wrong: dict[str, ConfigError] = {}
+    first: ConfigError | None = None
+    while True:
+        try:
+            return _Loader(os.path.abspath(root), environment, wrong).load(), wrong
+        except ConfigError as err:
+            first = first or err
+            found = _by_pipeline(str(err))
+            if not found or len(wrong) + len(found) >= len(pipeline_folders(root)):
+                raise first from None
+            wrong |= {name: ConfigError(text) for name, text in found.items()}
+
+
+def _by_pipeline(text: str) -> dict[str, str]:
+    """Split a message of many lines by the folder that each is about; nothing when a line is about no pipeline."""
+    found: dict[str, list[str]] = {}
+    for line in text.split("\n"):
+        place = _PLACE.match(line)
+        if place is None:
+            return {}
+        found.setdefault(place[1], []).append(line)
+    return {name: "\n".join(lines) for name, lines in found.items()}
 
 
 def pipeline_folders(root: str) -> list[str]:
@@ -85,8 +123,9 @@ def pipeline_folders(root: str) -> list[str]:
 class _Loader:
     """The state of one load: where, what is wrong so far, what was looked at."""
 
-    def __init__(self, root: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, root: str, environment: Mapping[str, str], wrong: Mapping[str, ConfigError]) -> None:
         self.root = root
+        self.wrong = wrong  # folders that are passed over
         self.base = f"{root}/{WORKSPACE}"
         self.problems = Problems()
         self.around = Surroundings(environment)
@@ -100,6 +139,7 @@ class _Loader:
             raise ConfigError(f"{what}; write one, [config] with a path is enough")
         shared = self._read_workspace()
         documents = self._read_pipelines(folders)
+        folders = [name for name in folders if name not in self.wrong]
         self.problems.raise_wrong()
         resources, cache = self._parse_workspace(shared)
         self.problems.raise_wrong()
@@ -111,7 +151,8 @@ class _Loader:
         self._check_resources(instances, dict(resources), shared)
         self.problems.raise_wrong()
         self._check_shared(folders)
-        References(instances, Builds((name, f"{self.base}/{name}") for name in folders), self.problems).resolve()
+        builds = Builds((name, f"{self.base}/{name}") for name in (*folders, *self.wrong))
+        References(instances, builds, self.problems, self.wrong).resolve()
         self.problems.raise_wrong()
         for instance in instances:
             note_not_built(instance, self.problems)
@@ -142,6 +183,9 @@ class _Loader:
     def _read_pipelines(self, folders: Sequence[str]) -> list[Document]:
         documents = []
         for name in folders:
+            if name in self.wrong:
+                self.files.append(f"{self.base}/{name}/{PIPELINE_FILE}")  # a change of it is a change of the workspace
+                continue
             document = self._read(f"{self.base}/{name}/{PIPELINE_FILE}")
             if document is None:
                 continue
