@@ -53,8 +53,8 @@ class Fingerprints:
                 if name not in places:
                     raise DataError(f"{spec.name}: input {entry.name}: {name} was there a moment ago; run again")
                 sha = self._digests.sha256(places[name])
-            found.append((name, mark[:1] == "x", sha or content))
-        return found
+            found.append((_portable(name), mark[:1] == "x", sha or content))
+        return sorted(found)
 
     def check_present(self, spec: TaskSpec) -> None:
         """Raise DataError for an input that the lock knows but that is not here: a key can be taken, a command cannot run."""
@@ -110,3 +110,8 @@ class Fingerprints:
 
 def _files(spec: TaskSpec, entry: Input, path: str) -> list[tuple[str, str]]:
     return find(spec.folder, path, skip=RECORDS if path in entry.made else "")
+
+
+def _portable(name: str) -> str:
+    """A file name as UTF-8 has it, whatever the locale of this process makes of its bytes."""
+    return name if name.isascii() else os.fsencode(name).decode("utf-8", "surrogateescape")

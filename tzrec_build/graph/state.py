@@ -193,18 +193,22 @@ class State:
     def set_file(self, path: str, row: FileRow) -> None:
         """Remember the digests of a file as it was when its stat values were these."""
         self.files[path] = row
+        if not path.isascii() and not _storable(path):
+            return  # known to this process only: SQLite keeps no such text
         self._write("insert or replace into files values(?,?,?,?,?,?,?,?)", (path, *row))
 
     def move_file(self, old: str, new: str) -> None:
         """Keep what is known of a file under its new path."""
         row = self.files.pop(old, None)
+        if not _storable(old):
+            return
         self._write("delete from files where path=?", (old,))
         if row is not None:
             self.set_file(new, row)
 
     def drop_files(self, paths: Iterable[str]) -> None:
         """Forget files that are no more."""
-        rows: list[tuple[object, ...]] = [(path,) for path in paths]
+        rows: list[tuple[object, ...]] = [(path,) for path in paths if _storable(path)]
         for (path,) in rows:
             self.files.pop(str(path), None)
         if rows:
@@ -279,6 +283,15 @@ class State:
         elif task in self.ignored:
             self.ignored.discard(task)
             self._write("delete from ignored where task=?", (task,))
+
+
+def _storable(path: str) -> bool:
+    """Whether a path is UTF-8; a file name may be any bytes."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 _opened: dict[str, State] = {}
