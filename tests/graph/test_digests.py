@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 
 import pytest
 import xxhash
@@ -136,3 +137,91 @@ def test_a_sha256_that_somebody_else_took_is_kept_while_the_file_is_the_same(dig
     assert digests.known_sha256(str(path)) == ""
     digests.note_sha256(str(path), "cd" * 32)
     assert digests.sha256(str(path)) != "cd" * 32
+
+
+def reads(digests, *paths):
+    """Bytes read while all of these files are looked at."""
+    before = digests.read_bytes
+    for path in paths:
+        digests.xxh(path)
+    return digests.read_bytes - before
+
+
+def test_a_touch_costs_one_reading_and_the_next_look_none(tmp_path):
+    path = old(tmp_path / "a", b"x" * 100_000)
+    state = str(tmp_path / "state")
+    time.sleep(0.03)  # ctime is that of now: older than RACY_NS, or the row is not kept
+    assert reads(Digests(State(state)), path) == 100_000
+    os.utime(path)
+    time.sleep(0.03)
+    digests = Digests(State(state))
+    assert reads(digests, path, path) == 100_000
+    assert reads(Digests(State(state)), path) == 0
+
+
+def test_what_was_too_new_is_read_once_more_at_the_end_of_a_build(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    path.write_bytes(b"one")
+    monkeypatch.setattr("tzrec_build.graph.digests.RACY_NS", 10**12)
+    digests = Digests(State(str(tmp_path / "state")))
+    digests.xxh(str(path))
+    monkeypatch.setattr("tzrec_build.graph.digests.RACY_NS", -(10**12))
+    digests.settle()
+    assert reads(Digests(State(str(tmp_path / "state"))), str(path)) == 0
+
+
+def test_rows_of_files_that_are_no_more_are_dropped_at_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("tzrec_build.graph.digests.RACY_NS", 0)
+    gone, kept = old(tmp_path / "t/gone", b"1"), old(tmp_path / "t/kept", b"2")
+    digests = Digests(State(str(tmp_path / "state")))
+    digests.tree(str(tmp_path / "t"))
+    os.unlink(gone)
+    digests.settle()
+    assert set(State(str(tmp_path / "state")).files) == {kept, f"{tmp_path}/t//"}
+
+
+def test_reading_ahead_gives_the_same_digests(tmp_path, monkeypatch):
+    monkeypatch.setattr("tzrec_build.graph.digests.RACY_NS", 0)
+    monkeypatch.setattr("tzrec_build.graph.digests.AHEAD_BYTES", 0)
+    paths = [old(tmp_path / f"f{i}", bytes([i]) * (i * 1000)) for i in range(20)]
+    digests = Digests(State(str(tmp_path / "state")))
+    digests.look_ahead([*paths, str(tmp_path / "no"), str(tmp_path)], with_sha=True)
+    assert digests.read_bytes == sum(i * 1000 for i in range(20))
+    for i, path in enumerate(paths):
+        assert digests.xxh(path) == xxhash.xxh3_128(bytes([i]) * (i * 1000)).digest()
+        assert digests.sha256(path) == hashlib.sha256(bytes([i]) * (i * 1000)).hexdigest()
+    assert reads(digests, *paths) == 0
+    assert digests.read_bytes == sum(i * 1000 for i in range(20))
+
+
+def test_an_unreadable_file_is_an_error_on_any_thread(tmp_path, monkeypatch):
+    monkeypatch.setattr("tzrec_build.graph.digests.AHEAD_BYTES", 0)
+    paths = [old(tmp_path / name, b"1") for name in "abc"]
+    digests = Digests(State(str(tmp_path / "state")))
+    real = open
+
+    def denied(path, *args, **kwargs):
+        if str(path) == paths[1]:
+            raise PermissionError(13, "Permission denied", path)
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr("builtins.open", denied)
+    digests.look_ahead(paths)
+    with pytest.raises(DataError, match=r"b: cannot be read .Permission denied.; check its permissions"):
+        digests.xxh(paths[1])
+
+
+def test_an_added_and_a_removed_file_show_in_a_known_listing(tmp_path, monkeypatch):
+    monkeypatch.setattr("tzrec_build.graph.digests.RACY_NS", -(10**12))
+    old(tmp_path / "t/a", b"1")
+    digests = Digests(State(str(tmp_path / "state")))
+    assert set(digests.tree(str(tmp_path / "t"))) == {"a"}
+    old(tmp_path / "t/b", b"1")
+    assert set(digests.tree(str(tmp_path / "t"))) == {"a", "b"}
+    os.unlink(tmp_path / "t/a")
+    assert set(digests.tree(str(tmp_path / "t"))) == {"b"}
+    (tmp_path / "t/l").symlink_to(tmp_path / "x")
+    old(tmp_path / "x/deep", b"1")
+    assert set(digests.tree(str(tmp_path / "t"))) == {"b", "l/deep"}
+    (tmp_path / "x/deep").rename(tmp_path / "x/other")
+    assert set(digests.tree(str(tmp_path / "t"))) == {"b", "l/other"}

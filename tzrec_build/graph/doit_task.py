@@ -50,11 +50,11 @@ class Tasks:
 class BuildTask(Task):  # type: ignore[misc]
     """One task of ours. What doit reads of it on every start is set here; actions and the like are made when asked for.
 
-    Fields that never differ are those of the class. doit 0.37 is pinned, and tests/e2e/test_doit_task.py compares every field
+    Fields that never differ are those of the class. doit 0.37 is pinned, and tests/graph/test_doit_task.py compares every field
     with that of a task made from a dictionary.
     """
 
-    loader = pos_arg = pos_arg_val = getargs_check = result = verbosity = None
+    loader = pos_arg = pos_arg_val = result = verbosity = None
     cfg_values = custom_title = dep_changed = None
     params: tuple[object, ...] = ()
     watch: tuple[object, ...] = ()
@@ -65,7 +65,7 @@ class BuildTask(Task):  # type: ignore[misc]
         self.task_dep = list(row.task_deps)
         self.file_dep = set(row.file_deps)
         self.targets = [row.target]
-        self.uptodate = [(fresh, [], {})]
+        self.uptodate: list[tuple[Fresh, list[object], dict[str, object]]] = [(fresh, [], {})]
         self.subtask_of = row.name.partition(":")[0] if ":" in row.name else None
         self.options: dict[str, object] | None = None
         self.values: dict[str, object] = {}
