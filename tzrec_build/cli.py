@@ -14,6 +14,7 @@ TOOLS: Mapping[str, str] = {  # module below tzrec_build.tools -> what it does
     "config": "show, compare, lint, edit and rewrite configs",
     "feature_info": "bring sizes of features found in the data into a config",
     "project_config": "cut a config down to what one step reads",
+    "convert_easyrec": "a TorchEasyRec config from an EasyRec config, with a receipt",
     "train": "train a model, evaluate it on the way, write checkpoints",
     "pick_checkpoint": "choose the latest, the best or a given checkpoint",
     "evaluate": "metrics of a checkpoint on a table",

@@ -92,6 +92,7 @@ def write_project(project: Project) -> None:
             source = name if "." in name else f"{name}.parquet"
             project.path(f"{pipeline}/{source}").rename(made / target)
         project.write(f"{pipeline}/pipeline.toml", PIPELINES[pipeline])
+    project.write("movielens_rank/easyrec.config", (CONFIGS / "easyrec" / "deepfm.config").read_text())
     retrieval_tables(made)
     outputs = ", ".join(f'{name.replace(".", "_")} = "{name}"' for name in MADE)
     project.write("movielens/raw.inter", "user_id:token\titem_id:token\n")
