@@ -105,4 +105,5 @@ def _inside(paths: Iterable[str], areas: Iterable[str], work: str) -> set[str]:
         and not any(path.startswith(area) for area in outside)
         and not {BYTECODE, "site-packages"} & set(path.split(os.sep))
         and path not in registries
+        and not (path.endswith("/__init__.py") and not os.path.getsize(path))  # says nothing, and counts once it does
     }
