@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
+
 import pytest
 
 from tests.graph.toml_files import load, load_one, refusal
+from tzrec_build.graph.references import VERBS
 from tzrec_build.graph.workspace import COMMANDS
 
 CONFIG = '[config]\npath = "x"\n'
@@ -232,6 +236,13 @@ def test_every_command_of_doit_is_taken():
     from doit.doit_cmd import DoitMain
 
     assert {command.get_name() for command in DoitMain.DOIT_CMDS} <= set(COMMANDS)
+
+
+def test_every_command_of_ours_is_taken_and_none_is_the_name_of_a_group_of_tasks():
+    with (Path(__file__).parents[2] / "pyproject.toml").open("rb") as file:
+        ours = set(tomllib.load(file)["project"]["entry-points"]["doit.COMMAND"])
+    assert ours <= set(COMMANDS)
+    assert not set(COMMANDS) & VERBS
 
 
 def test_a_training_asks_for_slots_that_there_are(tmp_path):
