@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol
 
 from tzrec_build.graph.digests import is_glob
 from tzrec_build.graph.spec import TaskSpec
 
 KEPT_SUFFIXES = (".config", ".json", ".toml", ".csv", ".txt", ".yaml", ".py", ".sh")
 KEPT_BYTES = 256 * 1024
-SPARE_ROWS = 1000  # contents that no record names may stay until there are so many of them
+SPARE_ROWS = 10_000  # so many contents that no record names may stay
+_LAST = ""  # no content: the row that holds how many were kept when the table was last pruned
 _TABLE = "create table if not exists contents(content text primary key, size int, body blob)"
 
 
@@ -87,18 +88,33 @@ def text(state: Connected, content: str) -> str | None:
     return None if row is None or row[0] is None else zlib.decompress(row[0]).decode()
 
 
-def prune(state: Connected, live: Iterable[str]) -> int:
-    """Drop contents that no record names, once there are more than `SPARE_ROWS` of them; says how many went."""
+def prune(state: Connected, live: Callable[[], Iterable[str]]) -> int:
+    """Drop contents that no record names, once the table has more than doubled since the last time; says how many went.
+
+    Args:
+        state: the state of the workspace.
+        live: gives the contents that records name; asked only when it is time.
+    """
     con = _table(state)
-    kept = {_bare(content) for content in live}
-    rows = {row[0] for row in con.execute("select content from contents")}
-    gone = sorted(rows - kept)
-    if len(gone) <= SPARE_ROWS:
+    (rows,) = con.execute("select count(*) from contents").fetchone()
+    kept_before = con.execute("select size from contents where content=?", (_LAST,)).fetchone()
+    if rows <= SPARE_ROWS + 2 * (kept_before[0] if kept_before else 0):
         return 0
+    kept = {_bare(content) for content in live()} | {_LAST}
+    gone = [row for row in con.execute("select content from contents") if row[0] not in kept]
     with con:
         con.execute("begin")
-        con.executemany("delete from contents where content=?", [(content,) for content in gone])
+        con.executemany("delete from contents where content=?", gone)
+        con.execute("insert or replace into contents values(?,?,null)", (_LAST, rows - len(gone)))
     return len(gone)
+
+
+def recorded(records: Iterable[Mapping[str, Any] | None]) -> Iterator[str]:
+    """Every content of an input that records name."""
+    for record in records:
+        for paths in (record or {}).get("inputs", {}).values():
+            for contents in paths:
+                yield from contents.values()
 
 
 def _bare(content: str) -> str:

@@ -130,8 +130,18 @@ def guarded(reporter: Any, gate: Gate) -> Any:
         def complete_run(self) -> None:
             if not gate.refused:
                 super().complete_run()
+            if gate.states:
+                _prune()
 
     return Guarded
+
+
+def _prune() -> None:
+    """Forget the texts of inputs that no record names any longer, now and then."""
+    from tzrec_build.graph import texts
+
+    state = open_state()
+    texts.prune(state, lambda: texts.recorded(state.record(task) for task in list(state.records)))
 
 
 def _nowhere(line: str) -> None:
