@@ -1,6 +1,6 @@
 import pytest
 
-from tests.config.texts import GOOD
+from tests.config.texts import GOOD, SEQUENCES
 from tzrec_build.config.edit import edit_config, parse_key, split_outside_brackets
 from tzrec_build.config.load import parse_pipeline_config
 from tzrec_build.errors import ConfigError
@@ -51,6 +51,24 @@ def edited(key, value):
             8,
             lambda c: c.feature_configs[2].raw_feature.embedding_dim,
             8,
+        ),
+        (
+            "model_config.feature_groups[group_type=DEEP].group_type",
+            "WIDE",
+            lambda c: [group.group_type for group in c.model_config.feature_groups],
+            [1, 1],
+        ),
+        (
+            "feature_configs[0].id_feature.vocab_dict",
+            '{"x": 2}',
+            lambda c: dict(c.feature_configs[0].id_feature.vocab_dict),
+            {"x": 2},
+        ),
+        (
+            "data_config.input_fields",
+            '[{"input_name": "x"}, {"input_name": "y"}]',
+            lambda c: [field.input_name for field in c.data_config.input_fields],
+            ["x", "y"],
         ),
         (
             "feature_configs[raw_feature].raw_feature.embedding_dim",
@@ -167,7 +185,21 @@ def test_slices_pick_elements(slice_text, wanted):
         ("data_config.label_fields", [{}], "label_fields must be text, got {}"),
         ("data_config", 3, "data_config is a message DataConfig, got 3; give an object, or text"),
         ("data_config", "{batchsize: 3}", "the value does not parse"),
-        ("data_config", {"batchsize": 3}, 'has no field named "batchsize"'),
+        ("data_config", {"batchsize": 3}, "DataConfig has no field 'batchsize'; did you mean 'batch_size'?"),
+        (
+            "data_config",
+            "batchsize: 3",
+            "DataConfig has no field 'batchsize'; did you mean 'batch_size'?; it was read as",
+        ),
+        ("data_config", {"batch_size": "x"}, "batch_size has a value of the wrong type, got"),
+        ("data_config", '{"batch_size": 3', "the value does not parse as JSON, Expecting ',' delimiter"),
+        ("data_config", "{" * 5000, "it was read as 'data_config { {{{"),
+        (
+            "feature_configs[raw_feature.feature_name=rr]",
+            "{}",
+            "feature_configs has 3 elements: [id_feature.feature_name=a], ",
+        ),
+        ("model_config.feature_groups[group_type=DEP].group_name", "x", "has no value 'DEP'; did you mean 'DEEP'?"),
         ("feature_configs[9]", "{}", "step 'feature_configs[9]' is out of range; feature_configs has 3 elements"),
         ("feature_configs[id_feature.feature_name=zz]", "{}", "matches nothing; feature_configs has 3 elements"),
         (
@@ -212,3 +244,12 @@ def test_keys_parse_into_steps():
     assert [step.field for step in steps] == ["a", "d", "e"]
     assert steps[1].selector == -2
     assert split_outside_brackets("a[x;y];b", ";") == ["a[x;y]", "b"]
+
+
+def test_conditions_nest():
+    config = parse_pipeline_config(SEQUENCES, "x.config")
+    inner = "sequence_feature.features[id_feature.feature_name=b].id_feature.embedding_dim"
+    new = edit_config(config, {f"feature_configs[{inner}=4].sequence_feature.sequence_length": 9})
+    assert new.feature_configs[1].sequence_feature.sequence_length == 9
+    with pytest.raises(ConfigError, match="matches nothing; feature_configs has 3 elements"):
+        edit_config(config, {f"feature_configs[{inner}=5].sequence_feature.sequence_length": 9})

@@ -4,7 +4,8 @@ Keys are dotted field names; a repeated field takes a selector in brackets::
 
     data_config.batch_size
     feature_configs[0].raw_feature.boundaries[1]          feature_configs[-1]    feature_configs[1:3]    feature_configs[:]
-    feature_configs[id_feature.feature_name=a.b].id_feature.embedding_dim      also >= <= > < on numbers
+    feature_configs[id_feature.feature_name=a.b].id_feature.embedding_dim      also >= <= > < on numbers; enums by name
+    feature_configs[sequence_feature.features[id_feature.feature_name=a].id_feature.embedding_dim=4]    conditions nest
     model_config.losses[l2_loss]                          elements that hold a field
     model_dir;data_config.batch_size                      with the value "exp;64": two edits
 
@@ -25,6 +26,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from tzrec_build.config.edit_values import set_value
+from tzrec_build.config.names import element_name
 from tzrec_build.config.walk import is_map, is_own_message
 from tzrec_build.errors import ConfigError, suggestion
 from tzrec_build.protos.tzrec.pipeline_pb2 import EasyRecConfig
@@ -33,7 +35,8 @@ _STEP = re.compile(r"([A-Za-z_]\w*)(\[(.*)\])?$", re.DOTALL)
 _INDEX = re.compile(r"[+-]?\d+$")
 _SLICE = re.compile(r"([+-]?\d+)?:([+-]?\d+)?$")
 _NAME = re.compile(r"[A-Za-z_]\w*$")
-_WHERE = re.compile(r"([^=<>]+?)\s*(>=|<=|=|>|<)\s*(.*)$", re.DOTALL)
+_COMPARISON = re.compile(r">=|<=|=|>|<")
+_SHOWN = 8  # names of elements in a message
 _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
     ">=": operator.ge,
@@ -156,9 +159,8 @@ def _parse_selector(inside: str, key: str) -> int | slice | Where | Holds:
         return slice(start, stop)
     if _NAME.match(inside):
         return Holds(inside)
-    if found := _WHERE.match(inside):
-        path, compare, literal = found.groups()
-        return Where(parse_key(path), compare, literal)
+    if found := _comparison(inside):
+        return Where(parse_key(inside[: found.start()].strip()), found.group(), inside[found.end() :].strip())
     raise ConfigError(f"edit {key!r}: a selector must be [3], [1:3], [:], [field=value] or [field], got [{inside}]")
 
 
@@ -175,6 +177,15 @@ def parse_assignment(text: str) -> tuple[str, str]:
     if not values:
         raise ConfigError(f"edit {text!r}: must read PATH=VALUE, got no =; write for example data_config.batch_size=64")
     return key, "=".join(values)
+
+
+def _comparison(inside: str) -> re.Match[str] | None:
+    """Find the first comparison outside brackets: those inside belong to conditions of the condition's own path."""
+    for found in _COMPARISON.finditer(inside):
+        before = inside[: found.start()]
+        if before.count("[") == before.count("]"):
+            return found
+    return None
 
 
 def select(config: Message, steps: tuple[Step, ...], key: str) -> list[Place]:
@@ -264,8 +275,11 @@ def _held(place: Place) -> str:
 
 
 def _what_is_there(fields: list[tuple[Message, FieldDescriptor]]) -> str:
-    counts = sum(len(getattr(message, field.name)) for message, field in fields)
-    return f"{fields[0][1].name} has {counts} elements"
+    elements = [element for message, field in fields for element in getattr(message, field.name)]
+    names = [element_name(element) for element in elements if isinstance(element, Message)]
+    selectors = list(dict.fromkeys(f"[{name.selector}]" for name in names if name and name.selector))
+    shown = ", ".join(selectors[:_SHOWN]) + (", ..." if len(selectors) > _SHOWN else "")
+    return f"{fields[0][1].name} has {len(elements)} elements{': ' if shown else ''}{shown}"
 
 
 def _holds(value: object, step: Step, key: str) -> bool:
@@ -281,12 +295,15 @@ def _holds(value: object, step: Step, key: str) -> bool:
 
 def _matches(value: object, where: Where, key: str) -> bool:
     """Compare; an element that does not hold the field (another oneof member, or unset) does not match."""
-    return any(_compare(found, where, key) for found in _read(value, where.path, key))
+    return any(_compare(found, field, where, key) for found, field in _read(value, None, where.path, key))
 
 
-def _read(value: object, steps: tuple[Step, ...], key: str) -> Iterator[object]:
+def _read(
+    value: object, held_by: FieldDescriptor | None, steps: tuple[Step, ...], key: str
+) -> Iterator[tuple[object, FieldDescriptor | None]]:
+    """Yield what a condition's path leads to, each with the field that holds it."""
     if not steps:
-        yield value
+        yield value, held_by
         return
     if not isinstance(value, Message):
         raise ConfigError(
@@ -301,10 +318,16 @@ def _read(value: object, steps: tuple[Step, ...], key: str) -> Iterator[object]:
             raise ConfigError(
                 f"edit {key!r}: the condition's {field.name} is a list; say which element, as {field.name}[0]"
             )
-        yield from _read(held if place.index is None else held[place.index], steps[1:], key)
+        yield from _read(held if place.index is None else held[place.index], field, steps[1:], key)
 
 
-def _compare(value: object, where: Where, key: str) -> bool:
+def _compare(value: object, field: FieldDescriptor | None, where: Where, key: str) -> bool:
+    if field is not None and field.enum_type is not None and where.literal[:1].isalpha():
+        names = field.enum_type.values_by_name
+        if where.literal not in names:
+            near = suggestion(where.literal, names)
+            raise ConfigError(f"edit {key!r}: {field.enum_type.name} has no value {where.literal!r}{near}")
+        return _COMPARE[where.compare](value, names[where.literal].number)
     if isinstance(value, bool):
         return _COMPARE[where.compare](str(value).lower(), where.literal.lower())
     if isinstance(value, (int, float)):

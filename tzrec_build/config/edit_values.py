@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,9 +11,12 @@ from google.protobuf import text_format
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from tzrec_build.config.walk import is_map
+from tzrec_build.config.load import parse_error_words
+from tzrec_build.config.walk import is_map, is_own_message
 from tzrec_build.errors import ConfigError, suggestion
 
+_LONGEST = 200  # of a value in a message
+_JSON = re.compile(r"\s*(\[\s*)?\{\s*\"")  # text format never has a quote after a brace
 _BOOLS: Mapping[object, bool] = {"true": True, "True": True, "false": False, "False": False}
 _INTS = frozenset({
     FieldDescriptor.CPPTYPE_INT32,
@@ -52,8 +56,19 @@ def set_value(parent: Message, field: FieldDescriptor, index: int | None, value:
         values[index].CopyFrom(new)
 
 
+def _parse_json(text: str, where: str) -> object:
+    import json  # for such text only
+
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as err:
+        raise ConfigError(f"{where}: the value does not parse as JSON, {err}; it was read as {_cut(text)}") from err
+
+
 def _assign(fresh: Message, field: FieldDescriptor, value: object, where: str, *, whole: bool) -> None:
     """Write the value into an empty message of the parent's type."""
+    if field.message_type is not None and isinstance(value, str) and _JSON.match(value):
+        value = _parse_json(value, where)
     single = is_map(field) or not field.is_repeated or not whole
     for element in [value] if single else _elements(fresh, field, value, where):
         if field.message_type is not None:
@@ -103,11 +118,19 @@ def _assign_message(fresh: Message, field: FieldDescriptor, value: object, where
 def _assign_mapping(fresh: Message, field: FieldDescriptor, value: Mapping[str, object], where: str) -> None:
     from google.protobuf import json_format  # 20 ms, for object values only
 
+    from tzrec_build.config.load_json import wrong_fields
+
     wrapped = [value] if field.is_repeated and not is_map(field) else value
+    if is_own_message(field):
+        problems = list(wrong_fields(value, field.message_type, "", allow_unknown=False))
+        if problems:
+            raise ConfigError("\n".join(f"{where}: {problem.text}" for problem in problems))
+    alone = type(fresh)()  # the parser replaces a list, and earlier elements are in `fresh`
     try:
-        json_format.ParseDict({field.name: wrapped}, fresh)
+        json_format.ParseDict({field.name: wrapped}, alone)
+        fresh.MergeFrom(alone)
     except json_format.ParseError as err:
-        raise ConfigError(f"{where}: {err}") from err
+        raise ConfigError(f"{where}: the value does not fit, {str(err).splitlines()[0]}") from err
 
 
 def _map_text(field: FieldDescriptor, value: str) -> str:
@@ -124,8 +147,15 @@ def _braced(value: str) -> str:
 def _parse_into(message: Message, text: str, where: str) -> None:
     try:
         text_format.Parse(text, message)
-    except (text_format.ParseError, RecursionError) as err:
-        raise ConfigError(f"{where}: the value does not parse, {err}; it was read as {text!r}") from err
+    except text_format.ParseError as err:
+        words = parse_error_words(err)
+        raise ConfigError(f"{where}: the value does not parse, {words}; it was read as {_cut(text)}") from err
+    except RecursionError as err:
+        raise ConfigError(f"{where}: the value is nested too deeply; it was read as {_cut(text)}") from err
+
+
+def _cut(text: str) -> str:
+    return repr(text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ...")
 
 
 def _assign_scalar(fresh: Message, field: FieldDescriptor, value: object, where: str) -> None:

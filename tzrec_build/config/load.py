@@ -105,14 +105,15 @@ def _parse_text(text: str, path: str, config: EasyRecConfig, *, allow_unknown: b
             text_format.Parse(without_repeats(text), config, allow_unknown_field=allow_unknown)
     except text_format.ParseError as err:
         place, shown = excerpt(path, text, err.GetLine() or 1, err.GetColumn() or 1)
-        raise ConfigError(f"{place}: {_in_words(err)}\n{shown}") from err
+        raise ConfigError(f"{place}: {parse_error_words(err)}\n{shown}") from err
     except RecursionError as err:
         raise ConfigError(
             f"{path}: braces are nested too deeply for any config; look for a missing closing brace"
         ) from err
 
 
-def _in_words(err: text_format.ParseError) -> str:
+def parse_error_words(err: text_format.ParseError) -> str:
+    """Say what is wrong without the place: an unknown name with the nearest one, else in the parser's own words."""
     message = _PLACE_PREFIX.sub("", str(err))
     if found := _UNKNOWN_FIELD.search(message):
         return unknown_field(found["type"], found["name"])

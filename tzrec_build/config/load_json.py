@@ -25,7 +25,7 @@ def parse_json(text: str, path: str, config: Message, *, allow_unknown: bool) ->
             are listed.
     """
     tree = _parse_tree(text, path)
-    problems = list(_wrong_fields(tree, config.DESCRIPTOR, "", allow_unknown=allow_unknown))
+    problems = list(wrong_fields(tree, config.DESCRIPTOR, "", allow_unknown=allow_unknown))
     if problems:
         raise ConfigError("\n".join(_located(problem, path, text) for problem in problems))
     try:
@@ -65,8 +65,8 @@ def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
-def _wrong_fields(tree: object, descriptor: Descriptor, at: str, *, allow_unknown: bool) -> Iterator[Problem]:
-    """Compare a JSON object with its message type: unknown names, objects and lists in the wrong place, values of a wrong type."""
+def wrong_fields(tree: object, descriptor: Descriptor, at: str, *, allow_unknown: bool) -> Iterator[Problem]:
+    """Compare a JSON object with its message type, `at` being the start of its fields' paths: unknown names, objects and lists in the wrong place, values of a wrong type."""
     if not isinstance(tree, dict):
         yield Problem(
             "json", at.rstrip("."), f"{descriptor.name} must be an object, got {type(tree).__name__}; write {{...}}"
@@ -101,10 +101,10 @@ def _wrong_values(value: object, field: FieldDescriptor, at: str, *, allow_unkno
     if not is_own_message(field):
         yield from _wrong_scalar(value, field, at)
     elif not field.is_repeated:
-        yield from _wrong_fields(value, field.message_type, f"{at}.", allow_unknown=allow_unknown)
+        yield from wrong_fields(value, field.message_type, f"{at}.", allow_unknown=allow_unknown)
     elif isinstance(value, list):
         for i, element in enumerate(value):
-            yield from _wrong_fields(element, field.message_type, f"{at}[{i}].", allow_unknown=allow_unknown)
+            yield from wrong_fields(element, field.message_type, f"{at}[{i}].", allow_unknown=allow_unknown)
     else:
         yield Problem("json", at, f"{field.name} must be a list, got {type(value).__name__}; write [...]")
 
