@@ -174,3 +174,17 @@ def test_an_exact_machine_is_its_processor_devices_and_local_tags(place):
     assert plain["torch"] == "2.13.0"
     assert exact["torch"] == "2.13.0+cpu"
     assert set(exact) - set(plain) == {"cpu", "gpu", "driver"}
+
+
+def test_the_packages_that_a_users_script_imports_count_by_their_version(place):
+    record = place / "site/numpy-2.4.6.dist-info/RECORD"
+    record.write_text("numpy/__init__.py,,\n")
+    (place / "pipe/clean.py").write_text("import helpers\n")
+    (place / "pipe/helpers.py").write_text("def f():\n    import numpy.linalg\n    import json\n")
+    step = spec(place, argv=("python", "clean.py"), packages=(), code=("clean.py",))
+    snapshot = judge(place).snapshot(step)
+    assert snapshot.env["numpy"] == "2.4.6"
+    assert set(snapshot.env) == {"system", "python", "numpy"}
+    assert set(snapshot.code) == {"clean.py", "helpers.py"}
+    record.parent.rename(place / "site/numpy-2.4.7.dist-info")
+    assert judge(place).snapshot(step).env["numpy"] == "2.4.7"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, NamedTuple
 
 from tzrec_build.errors import BuildError
 
@@ -75,27 +75,28 @@ def _imported(node: ast.AST) -> Iterator[str]:
         yield from _called(node)
     elif isinstance(node, ast.Assign) and any(isinstance(to, ast.Name) and to.id == "__all__" for to in node.targets):
         # a star import of a package also imports the modules that its list names
-        yield from (f".{name.value}" for name in getattr(node.value, "elts", ()) if _is_word(name))
+        yield from (f".{_word(name)}" for name in getattr(node.value, "elts", ()) if _word(name))
 
 
 def _called(node: ast.Call) -> Iterator[str]:
     import ast
 
     called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-    if called not in _CALLS or not node.args or not _is_word(node.args[0]):
+    name = _word(node.args[0]) if called in _CALLS and node.args else ""
+    if not name:
         return
-    name = str(node.args[0].value)
     package = [*node.args[1:2], *(word.value for word in node.keywords if word.arg == "package")]
-    if name.startswith(".") and package and _is_word(package[0]):
-        yield f"{package[0].value}{name}"
+    if name.startswith(".") and package and _word(package[0]):
+        yield f"{_word(package[0])}{name}"
     else:
         yield name
 
 
-def _is_word(node: object) -> TypeGuard[ast.Constant]:
+def _word(node: object) -> str:
+    """The text that a node writes out, "" when it writes none."""
     import ast
 
-    return isinstance(node, ast.Constant) and isinstance(node.value, str) and bool(node.value)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
 def _resources(tree: ast.Module, path: str) -> tuple[str, ...]:
@@ -107,7 +108,7 @@ def _resources(tree: ast.Module, path: str) -> tuple[str, ...]:
             continue
         value = getattr(node, "value", None)
         items = value.elts if isinstance(value, ast.Tuple | ast.List) else [value]
-        words = [str(item.value) for item in items if _is_word(item)]
+        words = [_word(item) for item in items if _word(item)]
         if len(words) < len(items):
             raise BuildError(
                 f"{path}:{node.lineno}: RESOURCES must be a text or a tuple of texts, written out; write the paths"
@@ -138,7 +139,7 @@ def _empty_tables(tree: ast.Module) -> None:
 
     for node in tree.body:
         value = getattr(node, "value", None)
-        if isinstance(value, ast.Dict) and all(_is_word(row) and ":" in row.value for row in value.values):
+        if isinstance(value, ast.Dict) and all(":" in _word(row) for row in value.values):
             value.keys, value.values = [], []
 
 
