@@ -4,7 +4,13 @@ import pytest
 from google.protobuf import json_format
 
 from tests.config.texts import CONFIGS, GOOD
-from tzrec_build.config.load import canonical_text, load_pipeline_config, parse_pipeline_config, save_pipeline_config
+from tzrec_build.config.load import (
+    canonical_text,
+    file_text,
+    load_pipeline_config,
+    parse_pipeline_config,
+    save_pipeline_config,
+)
 from tzrec_build.errors import ConfigError
 from tzrec_build.protos.tzrec import data_pb2
 
@@ -177,6 +183,16 @@ def test_an_encoder_without_input_reads_the_one_sequence_group_beside_it():
     for own, wanted in (("", "g"), ('group_name: "s"', "s")):
         encoders = parse_pipeline_config(group % own, "x.config").model_config.feature_groups[0].sequence_encoders
         assert [encoder.pooling_encoder.input for encoder in encoders] == [wanted, "x"]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_largest_float_comes_back_from_json(sign):
+    config = parse_pipeline_config("", "x.config")
+    config.model_config.deepfm.deep.dropout_ratio.append(sign * (2 - 2**-23) * 2.0**127)
+    config.model_config.deepfm.deep.hidden_units.append(1)
+    assert parse_pipeline_config(file_text(config, "x.json"), "x.json") == config
+    text = '{"modelConfig": {"deepfm": {"deep": {"dropoutRatio": [%s3.5e38]}}}}' % ("-" if sign < 0 else "")
+    assert "dropout_ratio has a value of the wrong type" in message_of(text, "x.json")
 
 
 def test_an_unreadable_file_is_one_message(tmp_path):

@@ -16,6 +16,9 @@ from tzrec_build.config.problems import Problem, excerpt
 from tzrec_build.config.walk import is_own_message
 from tzrec_build.errors import ConfigError
 
+_LARGEST = (2 - 2**-23) * 2.0**127
+_LARGEST_AS_WRITTEN = 3.4028235e38
+
 
 def parse_json(text: str, path: str, config: Message, *, allow_unknown: bool) -> None:
     """Parse JSON text into `config` (names as in the schema, or camel case).
@@ -41,7 +44,7 @@ def _located(problem: Problem, path: str, text: str) -> str:
 
 def _parse_tree(text: str, path: str) -> dict[str, object]:
     try:
-        tree = json.loads(text, object_pairs_hook=_unique_keys)
+        tree = json.loads(text, object_pairs_hook=_unique_keys, parse_float=_number)
     except json.JSONDecodeError as err:
         place, shown = excerpt(path, text, err.lineno, err.colno)
         raise ConfigError(f"{place}: this is no JSON, {err.msg[:1].lower()}{err.msg[1:]}\n{shown}") from err
@@ -54,6 +57,14 @@ def _parse_tree(text: str, path: str) -> dict[str, object]:
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}:1:1: a config must be a JSON object, got {type(tree).__name__}; start it with {{")
     return tree
+
+
+def _number(text: str) -> float:
+    """Read a number; the largest 32 bit float is written rounded up, which the JSON parser of protobuf then refuses."""
+    number = float(text)
+    if _LARGEST < abs(number) <= _LARGEST_AS_WRITTEN:
+        return _LARGEST if number > 0 else -_LARGEST
+    return number
 
 
 def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
