@@ -43,7 +43,7 @@ SHOP_TORCH = tasks("shop", "train_select train evaluate evaluate/late predict/al
 MATCH_TORCH = tasks("match", "train evaluate embed embed_users")
 DAILY_TORCH = days("train evaluate")
 TORCH = SHOP_TORCH | MATCH_TORCH | DAILY_TORCH
-FG = tasks("shop", "fg") | tasks("match", "fg") | days("fg")
+FG = tasks("shop", "fg") | tasks("match", "fg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +54,14 @@ class Edit:
         change: what a person does.
         ran: tasks that must be built.
         restored: tasks that must come from the cache.
+        alike: tasks with one action key: the first is built, the others are restored unless they run at the same time.
         env: environment of the build after it.
     """
 
     change: Change
     ran: set[str] = field(default_factory=set)
     restored: set[str] = field(default_factory=set)
+    alike: set[str] = field(default_factory=set)
     env: dict[str, str] = field(default_factory=dict)
 
 
@@ -378,7 +380,7 @@ EDITS: dict[str, Edit] = {
     "code of a layer of all models": Edit(code("modules/mlp.py"), TORCH),
     "code of a model that nobody uses": Edit(code("models/dbmtl.py")),
     "code of a layer that nobody uses": Edit(code("modules/cin.py")),
-    "code of a feature type": Edit(code("features/raw_feature.py"), TORCH | FG),
+    "code of a feature type": Edit(code("features/raw_feature.py"), TORCH | FG, alike=days("fg")),
     "code of a feature type that nobody uses": Edit(code("features/combo_feature.py")),
     "registry of models": Edit(
         replaced(

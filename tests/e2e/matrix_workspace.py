@@ -75,7 +75,7 @@ data_config {
     input_path: "items.txt" num_sample: 4 attr_fields: "item" attr_fields: "price" item_id_field: "item"
   }
 }
-feature_configs { id_feature { feature_name: "user" num_buckets: 30 embedding_dim: 4 } }
+feature_configs { id_feature { feature_name: "user" num_buckets: 31 embedding_dim: 4 } }
 feature_configs { id_feature { feature_name: "tags" num_buckets: 12 embedding_dim: 4 } }
 feature_configs { id_feature { feature_name: "item" num_buckets: 40 embedding_dim: 4 } }
 feature_configs { raw_feature { feature_name: "price" } }

@@ -16,30 +16,14 @@ from tzrec_build.data.batch import Batch
 from tzrec_build.errors import BuildError, ConfigError, DataError
 from tzrec_build.files import write_text
 from tzrec_build.logs import ProgressLogger
-from tzrec_build.models.base import BaseModel
 from tzrec_build.training.optimizers import DenseOptimizer, RateGroup
 from tzrec_build.training.resume import Position
 
-Losses = dict[str, torch.Tensor]
 LOG_STEPS = 100  # not log_step_count_steps: a field without effect must not move where a divergence is found
 
 
 class DivergedError(BuildError):
     """The loss is no number any more."""
-
-
-class TrainWrapper(nn.Module):
-    """Predictions and losses in one call, and the prefix ``model.`` of every checkpoint name."""
-
-    def __init__(self, model: BaseModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, batch: Batch) -> tuple[torch.Tensor, Losses, dict[str, torch.Tensor]]:
-        """Total loss [], losses by name, predictions by name."""
-        predictions = self.model.predict(batch)
-        losses = self.model.loss(predictions, batch)
-        return torch.stack([loss.reshape(()) for loss in losses.values()]).sum(), losses, predictions
 
 
 class Loader(Protocol):

@@ -19,10 +19,10 @@ from tzrec_build.protos.tzrec.pipeline_pb2 import EasyRecConfig
 from tzrec_build.training.checkpoint import restore_state
 from tzrec_build.training.checkpoint_dir import Checkpoint, choose_checkpoint
 from tzrec_build.training.distributed import pick_device
-from tzrec_build.training.loop import TrainWrapper
 from tzrec_build.training.memory import tables_in_memory
 from tzrec_build.training.seeds import derived_seed, seed_everything
 from tzrec_build.training.specs import ModelSpec
+from tzrec_build.training.wrapper import TrainWrapper
 
 
 @dataclass(frozen=True, slots=True)

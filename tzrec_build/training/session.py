@@ -36,7 +36,7 @@ from tzrec_build.training.checkpoint_dir import (
 from tzrec_build.training.checkpoint_reader import load_entries, read_tensors
 from tzrec_build.training.distributed import Runtime, pick_device, plan_json, process_group, shard_model
 from tzrec_build.training.evaluation import EvalSettings, append_result, evaluate
-from tzrec_build.training.loop import LoopSettings, LossRecord, Trainer, TrainJob, TrainWrapper, read_loop_settings
+from tzrec_build.training.loop import LoopSettings, LossRecord, Trainer, TrainJob, read_loop_settings
 from tzrec_build.training.memory import tables_in_memory
 from tzrec_build.training.optimizers import (
     DenseOptimizer,
@@ -49,6 +49,7 @@ from tzrec_build.training.pipeline import Pipeline, build_model, load_pipeline
 from tzrec_build.training.resume import Position, ResumeDir
 from tzrec_build.training.seeds import derived_seed, seed_everything
 from tzrec_build.training.specs import TrainSpec
+from tzrec_build.training.wrapper import TrainWrapper
 
 LAYOUT_VERSION = "tzrec-build model directory 1"
 
