@@ -157,7 +157,7 @@ CODES = {
     "all well": (0, (), {}),
     "a task fails": (1, ("step:bad:fails",), {}),
     "an input is missing": (1, ("step:bad:lacks",), {}),
-    "a variable of the cache is wrong": (1, ("step:here:first",), {"TZREC_CACHE": "no"}),
+    "a variable of the cache is wrong": (3, ("step:here:first",), {"TZREC_CACHE": "no"}),
     "what needs a failed task is not built": (2, ("-c", "step:bad:needs"), {}),
     "no such task": (3, ("step:here:frist",), {}),
     "no such flag": (3, ("--frist",), {}),
