@@ -206,7 +206,7 @@ def test_info_shows_the_command_and_the_reason(chain):
     chain.path("chain/raw.txt").write_text("bye\n")
     shown = chain.doit("info", "step:chain:upper")
     assert shown.code == 1
-    assert "input raw raw.txt: content changed" in shown.out
+    assert "    - input raw.txt: line 1 changed" in shown.out
     assert "build/upper/upper.txt" in shown.out
 
 

@@ -154,6 +154,11 @@ class Make(BaseAction):  # type: ignore[misc]
         return TaskFailed(failure) if failure else None
 
     @property
+    def error(self) -> str:
+        """What is wrong with the pipeline that this stands for, or ""."""
+        return self._row.error
+
+    @property
     def spec(self) -> TaskSpec:
         """What it makes; for the commands that explain a task."""
         return self._shared.specs[self._row.name]

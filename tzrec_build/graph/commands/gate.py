@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from tzrec_build.errors import ConfigError
+from doit.exceptions import InvalidCommand
+
+from tzrec_build.errors import BuildError, ConfigError
 from tzrec_build.graph.fresh import Fresh, expect
 from tzrec_build.graph.state import open_state
 
@@ -54,7 +56,6 @@ class Gate:
         self.states = {one.task: one.state for one in plan.stale()}
         cost_s = plan.cost_s("build", "maybe")
         if self._limit_s and cost_s > self._limit_s:
-            self.refused = True
             raise ConfigError(_too_costly(plan, cost_s, self._limit_s))
         for line in plan_lines(plan) if self.states else ():
             write(line)
@@ -123,7 +124,11 @@ def guarded(reporter: Any, gate: Gate) -> Any:
         """The same, after the plan."""
 
         def initialize(self, tasks: Mapping[str, Any], selected_tasks: list[str]) -> None:
-            gate.plan(tasks, selected_tasks, screen().line if ours else _nowhere)
+            try:
+                gate.plan(tasks, selected_tasks, screen().line if ours else _nowhere)
+            except (BuildError, InvalidCommand):
+                gate.refused = True
+                raise
             wishes.plan = {name: state for name, state in gate.states.items() if state in {"build", "restore", "maybe"}}
             super().initialize(tasks, selected_tasks)
 

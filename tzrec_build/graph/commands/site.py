@@ -6,6 +6,9 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+from doit.exceptions import InvalidCommand
+
+from tzrec_build.errors import BuildError
 from tzrec_build.graph.action import Workshop
 from tzrec_build.graph.plan import Site
 from tzrec_build.graph.spec import TaskSpec
@@ -15,7 +18,10 @@ def workshop_of(tasks: Iterable[Any]) -> Workshop | None:
     """What all actions share; None where there is no task."""
     for task in tasks:
         if is_ours(task):
-            shop: Workshop = task.actions[0].workshop
+            try:
+                shop: Workshop = task.actions[0].workshop
+            except BuildError as err:
+                raise InvalidCommand(str(err)) from err
             return shop
     return None
 
@@ -39,11 +45,10 @@ def site_of(tasks: Iterable[Any]) -> Site | None:
     specs: dict[str, TaskSpec] = {}
     broken: dict[str, str] = {}
     for name, task in ours.items():
-        try:
+        if task.actions[0].error:  # stands for a pipeline that is wrong
+            broken[name] = task.actions[0].error
+        else:
             specs[name] = task.actions[0].spec
-        except KeyError:  # stands for a pipeline that is wrong; its verdict is the message
-            fresh(name)
-            broken[name] = repr(task.uptodate[0][0])
     roots = (_root(task.actions[0].spec, task.meta["folder"]) for name, task in ours.items() if name in specs)
     return Site(specs, shop.judge, shop.cache, shop.code_root, fresh, next(roots, os.getcwd()), broken)
 
