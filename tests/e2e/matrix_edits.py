@@ -376,6 +376,8 @@ EDITS: dict[str, Edit] = {
     "code of multi_tower": Edit(code("models/multi_tower.py"), SHOP_TORCH),
     "code of deepfm": Edit(code("models/deepfm.py"), DAILY_TORCH),
     "code of dssm": Edit(code("models/dssm.py"), MATCH_TORCH),
+    "code of a model outside the package": Edit(appended("workspace/daily/own_model.py", "\nSCALE = 2\n"), DAILY_TORCH),
+    "docstring of a model outside the package": Edit(replaced("workspace/daily/own_model.py", "another", "one more")),
     "code of a layer of one model": Edit(code("modules/fm.py"), DAILY_TORCH),
     "code of a layer of all models": Edit(code("modules/mlp.py"), TORCH),
     "code of a model that nobody uses": Edit(code("models/dbmtl.py")),

@@ -173,11 +173,20 @@ type = "HNSWFlatIP"
 users = "users.parquet"
 top_k = 5
 """
+OWN_MODEL_PY = '''"""A model of the user's own."""
+
+from tzrec_build.models.deepfm import DeepFM
+
+
+class OwnModel(DeepFM):
+    """DeepFM by another name."""
+'''
 DAILY_TOML = """
 [each]
 ds = "20260101..20260103"
 [config]
 path = "daily.config"
+model = "own_model.py:OwnModel"
 [data]
 train = "../data/ds={ds}/*.parquet"
 eval = "../shop/eval.parquet"
@@ -200,6 +209,7 @@ def make_matrix(folder: Path, *, real: bool = False) -> Project:
     _write_match(project)
     project.write("daily/pipeline.toml", DAILY_TOML)
     project.write("daily/daily.config", DAILY)
+    project.write("daily/own_model.py", OWN_MODEL_PY)
     for seed, day in enumerate(("20260101", "20260102", "20260103")):
         write_rows(project.write(f"data/ds={day}/part-0.parquet", ""), rows=100, seed=seed)
     return project
