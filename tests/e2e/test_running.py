@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import tzrec_build
 from tests.tiny_pipeline import config_text, write_rows
 
 DEADLINE_S = 120
@@ -194,6 +196,38 @@ def training(project):
     project.write("p/x.config", config_text(train="num_epochs: 8 save_checkpoints_steps: 25"))
     write_rows(project.path("p/rows.parquet"))
     return project
+
+
+WAITING = """from __future__ import annotations
+import os, sys, time
+if any("/.work/" in word for word in sys.argv):  # not where the plan tries it out
+    open("../started", "w").close()
+    while not os.path.exists("../go"):
+        time.sleep(0.01)
+"""
+
+
+def test_code_and_config_may_be_edited_while_a_tool_runs_and_the_next_build_sees_it(project, tmp_path):
+    """The tool waits before it imports its modules; by then they are broken in the checkout, and so is its config."""
+    package = tmp_path / "repo/tzrec_build"
+    shutil.copytree(Path(tzrec_build.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    tool = package / "tools/project_config.py"
+    tool.write_text(tool.read_text().replace("from __future__ import annotations\n", WAITING))
+    training(project)
+    code = {"PYTHONPATH": str(tmp_path / "repo")}
+    build = start(project, "config:p", **code)
+    wait_until(lambda: project.path("started").exists())
+    config, module = project.path("p/x.config"), package / "config/load.py"
+    for file in (config, module):
+        file.write_text("broken(" + file.read_text())
+    project.write("go", "")
+    assert build.wait(DEADLINE_S) == 0
+    assert "broken" not in project.path("p/build/config/pipeline.config").read_text()
+    for file in (config, module):
+        file.write_text(file.read_text().removeprefix("broken("))
+    assert project.doit("config:p", **code).counts["up to date"] == 1
+    module.write_text(module.read_text() + "ADDED = 1\n")
+    assert "tzrec_build/config/load.py" in project.doit("why", "config:p", **code).out
 
 
 @pytest.mark.slow
