@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from tests.config.test_properties import configs
 from tests.config.texts import GOOD
 from tzrec_build.config.diff import Change, diff_configs
-from tzrec_build.config.edit import edit_config, parse_key, select
+from tzrec_build.config.edit import edit_config, select
+from tzrec_build.config.edit_keys import parse_key
 from tzrec_build.config.load import parse_pipeline_config
 from tzrec_build.protos.tzrec.pipeline_pb2 import EasyRecConfig
 

@@ -1,7 +1,8 @@
 import pytest
 
 from tests.config.texts import GOOD, SEQUENCES
-from tzrec_build.config.edit import edit_config, parse_key, split_outside_brackets
+from tzrec_build.config.edit import edit_config
+from tzrec_build.config.edit_keys import parse_key, split_outside_brackets
 from tzrec_build.config.load import parse_pipeline_config
 from tzrec_build.errors import ConfigError
 from tzrec_build.protos.tzrec import data_pb2

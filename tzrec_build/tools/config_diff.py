@@ -13,8 +13,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("old", metavar="OLD", help="config, text or .json")
     parser.add_argument("new", metavar="NEW", help="the other config")
     parser.add_argument("--json", action="store_true", help="print a list of objects with path, old and new")
-    parser.add_argument("--exit-code", action="store_true", help="exit with 1 when the configs differ")
-    parser.add_argument("--allow_unknown", action="store_true", help="leave out fields that the schema does not have")
+    parser.add_argument("--exit-code", "--exit_code", action="store_true", help="exit with 1 when the configs differ")
+    parser.add_argument(
+        "--allow_unknown", "--allow-unknown", action="store_true", help="leave out fields that the schema does not have"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

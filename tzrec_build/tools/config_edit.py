@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from tzrec_build.config.diff import diff_configs
-from tzrec_build.config.edit import edit_config, parse_assignment
+from tzrec_build.config.edit import edit_config
+from tzrec_build.config.edit_keys import parse_assignment
 from tzrec_build.config.load import file_text, missing_fields, parse_config, read_config_text, resolve_compat
 from tzrec_build.config.problems import raise_problems
 from tzrec_build.errors import ConfigError
@@ -24,7 +25,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--in_place", action="store_true", help="write FILE itself, in canonical form: comments are lost"
     )
     parser.add_argument("--dry_run", action="store_true", help="print what would change, write nothing")
-    parser.add_argument("--allow_unknown", action="store_true", help="leave out fields that the schema does not have")
+    parser.add_argument(
+        "--allow_unknown", "--allow-unknown", action="store_true", help="leave out fields that the schema does not have"
+    )
 
 
 def run(args: argparse.Namespace) -> None:

@@ -41,7 +41,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ignore", default="", help="rules to leave out, by comma")
     parser.add_argument("--strict", action="store_true", help="exit with 2 on warnings and unsupported parts as well")
     parser.add_argument("--json", action="store_true", help="print a list of objects")
-    parser.add_argument("--allow_unknown", action="store_true", help="leave out fields that the schema does not have")
+    parser.add_argument(
+        "--allow_unknown", "--allow-unknown", action="store_true", help="leave out fields that the schema does not have"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from google.protobuf.message import Message
 
 from tzrec_build.config.diff import field_text
-from tzrec_build.config.edit import Place, parse_key, select
+from tzrec_build.config.edit import Place, select
+from tzrec_build.config.edit_keys import parse_key
 from tzrec_build.config.load import canonical_text, parse_config, read_config_text
 from tzrec_build.config.walk import walk_messages
 from tzrec_build.errors import ConfigError
@@ -22,7 +23,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--defaults", action="store_true", help="write out the defaults of unset fields as well")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--allow_unknown", action="store_true", help="leave out fields that the schema does not have")
+    parser.add_argument(
+        "--allow_unknown", "--allow-unknown", action="store_true", help="leave out fields that the schema does not have"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
