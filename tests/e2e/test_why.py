@@ -307,3 +307,17 @@ def test_wrong_max_cost(chain):
     assert done.code == 3
     assert "--max_cost: must be a duration above 0 such as '90s'" in done.out
     assert "got 'soon'" in done.out
+
+
+def test_wrong_cache_variable_is_one_line(chain):
+    for command in (("why",), ("list", "--status"), ("info", "step:p:note")):
+        done = chain.doit(*command, TZREC_CACHE="perhaps")
+        assert (done.code, done.out) == (3, "ERROR: TZREC_CACHE: must be 'on' or 'off', got 'perhaps'\n")
+
+
+def test_wrong_pipeline_is_told_beside_the_others(chain):
+    chain.write("bad/pipeline.toml", "[stpe.a]\n")
+    done = chain.doit("why")
+    assert done.code == 0
+    assert "! pipeline:bad  would fail\n    workspace/bad/pipeline.toml:1: unknown table [stpe]" in done.out
+    assert done.out.endswith("build 0, restore 0, error 1, up to date 4\n")

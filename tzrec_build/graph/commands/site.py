@@ -10,6 +10,7 @@ from doit.exceptions import InvalidCommand
 
 from tzrec_build.errors import BuildError
 from tzrec_build.graph.action import Workshop
+from tzrec_build.graph.doit_task import Make
 from tzrec_build.graph.plan import Site
 from tzrec_build.graph.spec import TaskSpec
 
@@ -28,7 +29,7 @@ def workshop_of(tasks: Iterable[Any]) -> Workshop | None:
 
 def is_ours(task: Any) -> bool:
     """Whether the task makes an artifact; a group does not, nor a task that a user's dodo.py adds."""
-    return bool(task.actions) and hasattr(task.actions[0], "workshop")
+    return bool(task.actions) and isinstance(task.actions[0], Make)
 
 
 def site_of(tasks: Iterable[Any]) -> Site | None:
