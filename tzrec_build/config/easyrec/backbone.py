@@ -223,6 +223,13 @@ def _dcn(job: Job, made: Target, view: Backbone) -> None:
     _final(view, made)
 
 
+_MASK_SIZES = {
+    "output_size": "hidden_dim",
+    "aggregation_size": "aggregation_dim",
+    "reduction_factor": "reduction_ratio",
+}
+
+
 def _mask_net(job: Job, made: Target, view: Backbone) -> None:
     (block,) = view.of("MaskNet")
     if block.layer is None:
@@ -236,13 +243,10 @@ def _mask_net(job: Job, made: Target, view: Backbone) -> None:
     for mask in masks:
         other = mask.message != first.message
         how = "all mask blocks have the sizes of the first" if other else ""
-        for name, new in (
-            ("output_size", "hidden_dim"),
-            ("aggregation_size", "aggregation_dim"),
-            ("reduction_factor", "reduction_ratio"),
-        ):
+        for name, new in _MASK_SIZES.items():
             if first.has(name):
-                mask.note(name, "approximated" if how else "mapped", inner.set(new, first.get(name)), how)
+                inner.set(new, first.get(name))
+            mask.note(name, "approximated" if how else "mapped", inner.at(new), how)
         if first.has("aggregation_size") and not first.has("reduction_factor"):
             inner.message.reduction_ratio = 0
         mask.drop("input_layer_norm projection_dim", "no such part")

@@ -69,6 +69,7 @@ def convert(message: Any, fg: FgJson | None = None, *, use_old_fg: bool = False)
     found = [*leaves(message), *key_leaves(fg)]
     source, target = Source(message, "", receipt), Target(config, "", receipt)
     features = source.parts("feature_configs") or source.part("feature_config").parts("features")
+    source.part("feature_config").drop("embedding_on_cpu", "the planner places tables")
     if source.has("feature_configs"):
         source.drop("feature_config", "feature_configs is given, which wins")
     source.note(
@@ -96,6 +97,11 @@ def convert(message: Any, fg: FgJson | None = None, *, use_old_fg: bool = False)
     convert_paths(source, target)
     convert_data(source.part("data_config"), target.child("data_config"), str(model.get("label_name")))
     convert_training(source, target, row.name)
+    for leaf in [] if receipt.refusals else accounted(receipt, found)[1]:
+        if leaf.value == "{}":
+            receipt.note(leaf.path, "dropped", (), "an empty message sets nothing")
+        else:  # a schema newer than ours, or a place that nothing reads
+            receipt.refuse("unaccounted field", leaf.path, "the conversion has no rule for this field here; remove it")
     if receipt.refusals:
         _account_rest(receipt, found)
     else:

@@ -23,13 +23,16 @@ class Target:
         return f"{self.path}.{name}" if self.path else name
 
     def set(self, name: str, value: object) -> str:
-        """Set a scalar or a whole list; give its path."""
+        """Set a scalar or a whole list; give its path. A value that does not fit the field is refused."""
         field = self.message.DESCRIPTOR.fields_by_name[name]
-        if field.is_repeated:
-            del getattr(self.message, name)[:]
-            getattr(self.message, name).extend(value)
-        else:
-            setattr(self.message, name, value)
+        try:
+            if field.is_repeated:
+                del getattr(self.message, name)[:]
+                getattr(self.message, name).extend(value)
+            else:
+                setattr(self.message, name, value)
+        except (ValueError, TypeError) as err:
+            self.receipt.refuse("value out of range", self.at(name), f"{name} cannot be {value!r:.60}, {err}")
         return self.at(name)
 
     def put(self, name: str, value: object, why: str) -> None:
