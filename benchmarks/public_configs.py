@@ -12,6 +12,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from tzrec_build.config.diff import diff_configs
 from tzrec_build.config.edit import edit_config
 from tzrec_build.config.lint import LEVELS, findings
