@@ -84,6 +84,7 @@ def start(mark: str) -> int:
 _kept: list[int] = []
 
 if __name__ == "__main__":
+    os.chdir("/")  # keeps no folder in use
     while os.read(0, 1):
         pass
     end_marked(sys.argv[1])
