@@ -134,7 +134,7 @@ def _wiring(view: Backbone, made: Target) -> None:
                 "do_batch_norm do_layer_norm dropout_rate feature_dropout_rate", "embeddings are read as they are"
             )
             layer.note("", "mapped", place) if not layer.message.ListFields() else None
-        if block.source.has("keras_layer"):
+        if block.source.has("keras_layer") and block.kind != "SENet":
             block.source.part("keras_layer").note("class_name", "mapped", place)
     for name in ("concat_blocks", "output_blocks"):
         view.source.note(name, "mapped", place)

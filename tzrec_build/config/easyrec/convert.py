@@ -86,8 +86,9 @@ def convert(message: Any, fg: FgJson | None = None, *, use_old_fg: bool = False)
         body, model, made, features_by_column(features), sampler_of(data) is not None, list(data.get("label_fields"))
     )
     numbers = {name for feature in features if is_number(feature) for name in expand([feature_name(feature)])}
+    sequences = {feature_name(feature) for feature in features if feature.get("feature_type") == "SequenceFeature"}
     numbers -= fg.names_with_ids() if fg else set()
-    uses = _build(job, row, source, Known(numbers, fg.sequence_members() if fg else set()))
+    uses = _build(job, row, source, Known(numbers, fg.sequence_members() if fg else set(), sequences))
     columns = {name: field for field in data.parts("input_fields") for name in expand([field.get("input_name")])}
     if fg is None:
         for feature in features:
@@ -127,19 +128,23 @@ def _chosen(model: Source, made: Target, receipt: Receipt) -> tuple[Model, Sourc
     return row, model.part(row.message)
 
 
+_MATCH = "simi_func temperature scale_simi user_tower_idx_in_output item_tower_idx_in_output"
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of features before they are converted: numbers without ids, members of sequence blocks."""
+    """What is known of features before they are converted."""
 
-    numbers: set[str]
-    members: set[str]
+    numbers: set[str]  # without ids
+    members: set[str]  # of sequence blocks in fg.json
+    sequences: set[str]  # SequenceFeature
 
 
 def _build(job: Job, row: Model, source: Source, known: Known) -> Uses:
     """Convert model_config; give what it asks of the features."""
     model, made = job.model, job.target
     read = row.groups(job)
-    uses = uses_of(model, set(read), row.sequences)
+    uses = uses_of(model, set(read), row.sequences, known.sequences | known.members)
     uses.numbers = known.numbers
     uses.sequences |= known.members & (uses.pooled | uses.wide)
     uses.pooled -= known.members
@@ -194,8 +199,9 @@ def _rest_of_model(job: Job, source: Source, row: Model) -> None:
     if row.message == "backbone":
         params = model.part("model_params")
         params.drop(PENALTIES, NO_PENALTY)
-        params.drop("outputs user_tower_idx_in_output item_tower_idx_in_output", "the model knows its outputs")
-        params.drop("task_towers simi_func temperature scale_simi", "not of this kind of model")
+        params.drop("outputs", "the model knows its outputs")
+        others = {"rank": f"task_towers {_MATCH}", "tasks": _MATCH, "match": "task_towers"}[row.kind]
+        params.drop(others, "not of this kind of model")
         if model.has("model_params") and not params.message.ListFields():
             params.note("", "mapped", job.target.path)
     evaluation = source.part("eval_config")

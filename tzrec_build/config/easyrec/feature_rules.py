@@ -41,6 +41,9 @@ _IDS: Rules = same("embedding_name") | _POOLING
 _NO_NUMBER = dropped("boundaries min_val max_val normalizer_fn raw_input_dim", "an id is no number")
 _NO_SEQUENCE = dropped("seq_multi_sep max_seq_len sequence_length sub_feature_type", "not a sequence")
 _NO_COMBO = dropped("combo_join_sep combo_input_seps", "not a combination")
+_COMBO = dropped("combo_join_sep", "parts are joined by '_', so ids differ") | dropped(
+    "combo_input_seps", "parts are not split"
+)
 _NO_LOOKUP = dropped("lookup_max_sel_elem_num", "all elements are looked up")
 _NO_TAG = dropped("kv_separator", "values have no weights")
 _NO_EXPR = dropped("expression", "only an ExprFeature computes one")
@@ -62,7 +65,7 @@ _SEQ_NUMBER = _without(_NUMBER, "separator") | _NO_IDS
 RULES: Mapping[str, tuple[str, Rules]] = {  # kind, see `_kind` -> field of FeatureConfig, rules for its fields
     "IdFeature": ("id_feature", _REST | _NO_NUMBER | _ONE_VALUE | _IDS),
     "TagFeature": ("id_feature", _without(_REST, "kv_separator") | _NO_NUMBER | same("separator") | _IDS),
-    "ComboFeature": ("combo_feature", _REST | _NO_NUMBER | _ONE_VALUE | _IDS),
+    "ComboFeature": ("combo_feature", _REST | _NO_NUMBER | _ONE_VALUE | _IDS | _COMBO),
     "LookupFeature": ("lookup_feature", _REST | same("separator") | _NUMBER),
     "RawFeature": ("raw_feature", _REST | same("separator") | _NUMBER | _NO_IDS),
     "PassThroughFeature": ("raw_feature", _REST | same("separator") | _NUMBER | _NO_IDS),

@@ -24,6 +24,7 @@ class Uses:
     item_columns: set[str] = field(default_factory=set)
     items: set[str] = field(default_factory=set)  # features of the item tower
     keys: set[str] = field(default_factory=set)  # columns that losses and metrics group rows by
+    sequence_groups: set[str] = field(default_factory=set)  # groups that are read step by step
     numbers: set[str] = field(default_factory=set)  # features without ids
     expressions: dict[str, list[str]] = field(default_factory=dict)  # column or feature -> inputs that fg.json gives it
 
@@ -245,7 +246,7 @@ def _width(source: Source, made: Target, uses: Uses, named: _Named) -> None:
         made.put("embedding_dim", 4, "required; a WIDE group has a width of its own")
         source.drop("embedding_dim", "0 is no width")
         return
-    width = _round_up(given) if pooled else given
+    width = _round_up(given)  # all, as the targets, histories and shared tables of one model must agree
     target = made.set("embedding_dim", width)
     how = "rounded up to a multiple of 4, which the fused kernels need" if width != given else ""
     source.note("embedding_dim", "approximated" if how else "kept", target, how)

@@ -88,8 +88,8 @@ def convert_fg(fg: FgJson, features: list[Source], target: Target, job: FgJob) -
         _keys(one, made)
         if own is not None:
             done.add(feature_name(own))
-            _sizes(own, made, job.uses, one)
-        _finish(one, made, job.uses)
+            _sizes(own, made)
+        _finish(made)
     for key in fg.content.keys() - {"features"}:
         target.receipt.note(f"fg_json.{key}", "dropped", (), "not a feature")
     for feature in features:
@@ -220,9 +220,8 @@ def _scalar(field: Any, value: Any) -> Any:
     return float(value) if field.cpp_type in _NUMBERS else int(value)
 
 
-def _sizes(own: Source, made: Target, uses: Uses, one: FgFeature) -> None:
+def _sizes(own: Source, made: Target) -> None:
     """Sizes of the EasyRec config replace those of fg.json: they are what the model was made with."""
-    del uses, one
     fields = made.message.DESCRIPTOR.fields_by_name
     size = next(
         (name for name in (*TABLE_SIZES, "boundaries") if own.has(name) and own.get(name) and name in fields), ""
@@ -242,7 +241,7 @@ def _sizes(own: Source, made: Target, uses: Uses, one: FgFeature) -> None:
     own.note("feature_type", "mapped", made.path, "fg.json has the type")
 
 
-def _finish(one: FgFeature, made: Target, uses: Uses) -> None:
+def _finish(made: Target) -> None:
     """Widths: one for features of ids, multiples of 4 in pooled tables, none for numbers."""
     body = made.message
     fields = body.DESCRIPTOR.fields_by_name
@@ -257,5 +256,5 @@ def _finish(one: FgFeature, made: Target, uses: Uses) -> None:
     if not body.embedding_dim:
         made.put("embedding_dim", DEFAULT_WIDTH, "EasyRec's default for features of fg.json")
     width = -(-body.embedding_dim // 4) * 4
-    if one.name in uses.pooled and width != body.embedding_dim:
+    if width != body.embedding_dim:
         made.put("embedding_dim", width, "rounded up to a multiple of 4, which the fused kernels need")

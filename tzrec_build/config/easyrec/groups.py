@@ -23,23 +23,28 @@ def names_of(attention: Source) -> tuple[list[str], list[str]]:
     return list(keys), list(histories)
 
 
-def uses_of(model: Source, read: Collection[str], sequence_groups: Collection[str] = ()) -> Uses:
+def uses_of(model: Source, read: Collection[str], sequence_groups: Collection[str], declared: Collection[str]) -> Uses:
     """Find what the groups of a model ask of the features.
 
     Args:
         model: model_config.
         read: groups that the model reads; others and their features are left out.
-        sequence_groups: feature groups whose features are read as sequences.
+        sequence_groups: feature groups whose features are read as sequences, beside their targets.
+        declared: features that are sequences by their type.
     """
-    uses = Uses()
+    uses = Uses(sequence_groups=set(sequence_groups))
     for group in model.parts("feature_groups"):
         name = group.get("group_name")
         if name not in read:
             continue
         names = set(expand(group.get("feature_names")))
         kind = group.get("wide_deep")
-        bag = uses.sequences if name in sequence_groups else uses.wide if kind == "WIDE" else uses.pooled
-        bag |= names
+        if name in sequence_groups:
+            histories = names & set(declared) or names
+            uses.sequences |= histories
+            uses.queries |= names - histories
+        else:
+            (uses.wide if kind == "WIDE" else uses.pooled).update(names)
         for attention in group.parts("sequence_features"):
             _attend(attention, uses)
     for attention in model.parts("seq_att_groups"):
@@ -71,16 +76,8 @@ def _group(group: Source, target: Target, name: str, uses: Uses, taken: set[str]
     group.note("group_name", "kept" if name == group.get("group_name") else "mapped", made.set("group_name", name))
     kind = _TYPES[group.get("wide_deep")]
     names = list(dict.fromkeys(expand(group.get("feature_names"))))
-    histories = [one for one in names if one in uses.sequences]
-    if (
-        histories
-        and len(histories) == len(names)
-        and kind != "WIDE"
-        and not group.has("sequence_features")
-        and _only_sequences(names, uses)
-    ):
-        kind = "SEQUENCE"
-        plain = names
+    if group.get("group_name") in uses.sequence_groups:
+        kind, plain = "SEQUENCE", names
     else:
         plain = [one for one in names if one not in uses.sequences]
     how = "the features of both parts are read in this one" if group.get("wide_deep") == "WIDE_AND_DEEP" else ""
@@ -115,10 +112,6 @@ def _without_numbers(group: Source, made: Target, uses: Uses) -> None:
         uses.wide -= set(numbers)
         note = f"numbers without boundaries have no linear weight here: {', '.join(numbers)}"
         group.note("feature_names", "approximated", made.at("feature_names"), note)
-
-
-def _only_sequences(names: list[str], uses: Uses) -> bool:
-    return not any(one in uses.pooled for one in names)
 
 
 def _free(name: str, taken: set[str]) -> str:
