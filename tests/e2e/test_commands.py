@@ -187,12 +187,29 @@ def test_exit_codes(two, case):
     assert "Traceback" not in done.out
 
 
-@pytest.mark.parametrize("command", ["run", "list", "info", "clean", "graph", "forget"])
+@pytest.mark.parametrize("command", ["run", "list", "info", "why", "clean", "graph", "forget"])
 def test_a_wrong_workspace_ends_every_command_with_3_before_anything_is_done(two, command):
     two.doit()
-    two.write("here/pipeline.toml", TWO.replace("[step.first]", "[stpe.first]"))
+    two.write("workspace.toml", "[resuorces]\ngpu = 1\n")
     done = two.doit(command, *(["step:there:first"] if command != "list" else []))
     assert done.code == 3
+    assert "workspace/workspace.toml:1" in done.out
+    assert "Traceback" not in done.out
+    assert two.path("there/build/first").is_dir()
+
+
+@pytest.mark.parametrize("command", ["run", "list", "info", "why", "clean", "graph", "forget"])
+def test_a_wrong_pipeline_stops_no_command_on_another(two, command):
+    two.write("here/pipeline.toml", TWO.replace("[step.first]", "[stpe.first]"))
+    two.doit()
+    done = two.doit(command, *(["step:there:first"] if command != "list" else []))
+    assert done.code == 0, done.out
+
+
+def test_a_build_of_all_fails_for_a_wrong_pipeline_and_builds_the_others(two):
+    two.write("here/pipeline.toml", TWO.replace("[step.first]", "[stpe.first]"))
+    done = two.doit("run", "--continue")
+    assert done.code != 0
     assert "workspace/here/pipeline.toml:2" in done.out
     assert "Traceback" not in done.out
     assert two.path("there/build/first").is_dir()
