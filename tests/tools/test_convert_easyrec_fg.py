@@ -105,7 +105,7 @@ def test_keys_with_other_names_are_mapped():
 def test_a_sequence_becomes_a_block_whose_members_an_attention_reads():
     seq = 'sequence_features { group_name: "s" seq_att_map { key: "u" hist_seq: "clicks__i" } }'
     features = 'features { feature_name: "clicks__i" input_names: "clicks__i" feature_type: SequenceFeature embedding_dim: 8 num_buckets: 9 }'
-    converted, _ = convert_fg('"u"', [USER, CLICKS], features, seq=seq)
+    converted, _ = convert_fg('"u"', [USER, CLICKS], SIZES + features, seq=seq)
     assert features_of(converted)[1:] == expected("""feature_configs { sequence_feature { sequence_name: "clicks"
       sequence_length: 30 sequence_delim: "|" sequence_pk: "user:clicks"
       features { id_feature { feature_name: "i" expression: "item:i" num_buckets: 9 embedding_dim: 8 } } } }""")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from google.protobuf import text_format
 
-from tests.tools.easyrec_texts import ALL, FEATURES, MODELS, SIDES, config_text, convert_text, refusals
+from tests.tools.easyrec_texts import ALL, DATA, FEATURES, MODELS, SIDES, config_text, convert_text, refusals
 from tzrec_build.config.lint import lint
 from tzrec_build.config.load import canonical_text, parse_pipeline_config
 from tzrec_build.protos.tzrec.model_pb2 import ModelConfig
@@ -228,3 +228,30 @@ def test_features_of_no_group_are_dropped_with_the_reason():
     assert names == ["u", "i"]
     assert converted.receipt.entries["feature_config.features[2]"].note == "no feature group names it"
     assert FEATURES.count("features {") == 4
+
+
+ATTENTION = """feature_groups { group_name: "all" feature_names: ["u", "i"] wide_deep: DEEP
+  sequence_features { group_name: "s" seq_att_map { key: ["u", "i"] hist_seq: "h" } } }"""
+
+
+def test_a_target_wider_than_its_history_is_refused():
+    text = refusals(config_text(MODELS["mmoe"].replace(ALL, ATTENTION)))
+    assert "the target of an attention must not be wider than its history, got 16 and 8" in text
+
+
+def test_an_attention_of_sampled_items_over_unsampled_histories_is_refused():
+    sampler = 'negative_sampler { input_path: "n" num_sample: 4 attr_fields: "i" item_id_field: "i" }'
+    groups = SIDES.replace(
+        '"p"] wide_deep: DEEP',
+        '"p"] wide_deep: DEEP sequence_features { group_name: "s" seq_att_map { key: "i" hist_seq: "h" } }',
+    )
+    text = refusals(config_text(MODELS["dssm"].replace(SIDES, groups), data=f"{DATA} {sampler}"))
+    assert "an attention must not mix sampled items with columns that are not sampled, got i, h" in text
+
+
+def test_a_sampler_gives_the_negatives_in_place_of_the_batch():
+    sampler = 'negative_sampler { input_path: "n" num_sample: 4 attr_fields: "i" item_id_field: "i" }'
+    config = convert_text(config_text("dssm", data=f"{DATA} {sampler}")).config
+    assert not config.model_config.dssm.HasField("in_batch_negative")
+    made = config.data_config.negative_sampler
+    assert (made.input_path, made.num_sample, list(made.attr_fields), made.field_delimiter) == ("n", 4, ["i"], "\x01")

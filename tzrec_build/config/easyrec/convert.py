@@ -8,6 +8,7 @@ from typing import Any
 
 from google.protobuf import text_format
 
+from tzrec_build.config.easyrec.attention import attentions_fit
 from tzrec_build.config.easyrec.backbone import recognise
 from tzrec_build.config.easyrec.data import convert_data, convert_paths, sampler_of
 from tzrec_build.config.easyrec.features import Uses, convert_feature, feature_name, is_number
@@ -247,22 +248,7 @@ def _match_head(model: Source, made: Target, evaluation: Source, job: Job) -> No
     else:
         made.receipt.add(made.at("losses"), "softmax_cross_entropy", f"EasyRec's default is CLASSIFICATION: {how}")
     model.drop("label_name", "rows are positives")
-    metrics(evaluation.parts("metrics_set"), Head(made, 1, weighted=False), job.keys)
-    kept = [metric for metric in made.message.metrics if metric.WhichOneof("metric") == "recall_at_k"]
-    if len(kept) != len(made.message.metrics):
-        _only_recall(evaluation, made, kept)
-
-
-def _only_recall(evaluation: Source, made: Target, kept: list[Any]) -> None:
-    for metric in evaluation.parts("metrics_set"):
-        if not metric.has("recall_at_topk"):
-            metric.receipt.entries = {
-                at: e for at, e in metric.receipt.entries.items() if not at.startswith(metric.path + ".")
-            }
-            metric.note("", "dropped", "", "a match model has recall_at_k only")
-    copies = [type(metric).FromString(metric.SerializeToString()) for metric in kept]
-    del made.message.metrics[:]
-    made.message.metrics.extend(copies)
+    metrics(evaluation.parts("metrics_set"), Head(made, 1, weighted=False, match=True), job.keys)
 
 
 def _account_rest(receipt: Receipt, found: list[Leaf]) -> None:
@@ -273,5 +259,5 @@ def _account_rest(receipt: Receipt, found: list[Leaf]) -> None:
 
 def _check(config: EasyRecConfig, receipt: Receipt) -> None:
     """Refuse a result that its own rules do not accept."""
-    for problem in [*missing_fields(config), *lint(config)]:
+    for problem in [*missing_fields(config), *lint(config), *attentions_fit(config)]:
         receipt.refuse(f"rule {problem.rule}", problem.field_path, problem.text)

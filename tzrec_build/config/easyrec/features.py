@@ -367,7 +367,8 @@ def _sequence(source: Source, made: Target, kind: str) -> None:
     if length <= 1:
         made.put("sequence_length", DEFAULT_LENGTH, "TorchEasyRec needs a length, EasyRec does not")
     if source.has("seq_multi_sep"):
-        made.put("value_dim", 0, "elements have several values")
+        if kind == "sequence of ids" or made.message.boundaries:
+            made.put("value_dim", 0, "elements have several values")
         source.note("seq_multi_sep", "mapped", made.set("separator", source.get("seq_multi_sep")))
 
 

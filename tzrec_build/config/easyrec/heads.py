@@ -39,9 +39,10 @@ class Metric:
 
 _PROBABILITIES = frozenset({"binary_cross_entropy", "binary_focal_loss", "softmax_cross_entropy", "jrc_loss"})
 _VALUES = frozenset({"l2_loss"})
+_SIMILARITIES = frozenset({"similarities"})  # what a match model predicts
 METRICS: Mapping[str, Metric] = {
     "auc": Metric("auc", needs=_PROBABILITIES, fields={"num_thresholds": Rule("thresholds")}),
-    "recall_at_topk": Metric("recall_at_k", needs=frozenset({"softmax_cross_entropy"}), fields={"topk": Rule("top_k")}),
+    "recall_at_topk": Metric("recall_at_k", needs=_SIMILARITIES, fields={"topk": Rule("top_k")}),
     "mean_absolute_error": Metric("mean_absolute_error", needs=_VALUES),
     "mean_squared_error": Metric("mean_squared_error", needs=_VALUES),
     "root_mean_squared_error": Metric("mean_squared_error", "without the root", _VALUES),
@@ -65,6 +66,7 @@ class Head:
     target: Target
     num_class: int
     weighted: bool  # the target has a `weight`
+    match: bool = False  # it predicts similarities
 
 
 def losses(source: Source, head: Head) -> float:
@@ -145,7 +147,7 @@ def metrics(sources: list[Source], head: Head, keys: Mapping[str, str]) -> None:
         head: its losses are there already; a metric of predictions that they do not make is dropped.
         keys: column -> feature of ids that reads it alone, for metrics by user or session.
     """
-    kinds = {loss.WhichOneof("loss") for loss in head.target.message.losses}
+    kinds = {loss.WhichOneof("loss") for loss in head.target.message.losses} if not head.match else set(_SIMILARITIES)
     for source in sources:
         for part, _ in source.message.ListFields():
             _metric(source, part.name, head, kinds, keys)
@@ -161,7 +163,7 @@ def _metric(source: Source, kind: str, head: Head, losses_: set[str], keys: Mapp
         source.note(kind, "dropped", "", "TorchEasyRec has no such metric")
         return
     if rule.needs and not rule.needs & losses_:
-        source.note(kind, "dropped", "", f"{name} reads predictions that {', '.join(sorted(losses_))} does not make")
+        source.note(kind, "dropped", "", f"{name} reads what {', '.join(sorted(losses_))} cannot give")
         return
     part = source.part(kind)
     if rule.key and part.get(rule.key) not in keys:
