@@ -13,7 +13,17 @@ from tzrec_build import cli
 
 TOOLS_FOLDER = Path(cli.__file__).parent / "tools"
 HEAVY = {"torch", "torchrec", "faiss", "pyarrow", "matplotlib", "numpy", "google.protobuf"}
-LIGHT = ["faiss_index", "hitrate", "benchmark", "prune", "feature_importance", "fg_json", "report", "pick_checkpoint"]
+LIGHT = [
+    "convert_easyrec",
+    "faiss_index",
+    "hitrate",
+    "benchmark",
+    "prune",
+    "feature_importance",
+    "fg_json",
+    "report",
+    "pick_checkpoint",
+]
 
 
 def imported_by(*arguments: str) -> set[str]:

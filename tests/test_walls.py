@@ -41,7 +41,7 @@ LIBRARIES = {
     "config": {"google"},
     "graph": {"doit", "xxhash"},
 }
-LIGHT_TOOLS = ("entry", "pick_checkpoint", "prune", "project_config", "compile_protos")
+LIGHT_TOOLS = ("entry", "pick_checkpoint", "prune", "project_config", "compile_protos", "convert_easyrec")
 LONG_LINES = 400
 
 

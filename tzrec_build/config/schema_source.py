@@ -7,9 +7,7 @@ their own, so that two schemas with the same names can live in one process.
 from __future__ import annotations
 
 import ast
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,6 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from tzrec_build.config.archives import read_members
 from tzrec_build.errors import ConfigError
 
 OUR_MODULES = Path(__file__).parents[1] / "protos" / "easyrec"
@@ -63,6 +60,8 @@ def load_schema(source: str, sha256: str = "") -> Schema:
         ConfigError: the archive cannot be had, is unsafe or too large, has other bytes than `sha256` says, or holds no
             EasyRec schema.
     """
+    from tzrec_build.config.archives import read_members  # 15 ms that only an archive is worth
+
     members = read_members(source, (".proto", "_pb2.py"), sha256)
     modules = {name: data for name, data in members.items() if name.endswith("_pb2.py")}
     if modules:
@@ -185,6 +184,9 @@ def _google_file(path: str) -> Any:
 
 def _schema_of_protos(name: str, members: Mapping[str, bytes]) -> Schema:
     """Compile .proto files in a temporary folder; their imports name paths below one folder of the archive."""
+    import subprocess
+    import tempfile
+
     roots = [path for path in members if path.endswith("easy_rec/python/protos/pipeline.proto")]
     if len(roots) != 1:
         raise ConfigError(

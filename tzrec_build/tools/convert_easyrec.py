@@ -15,6 +15,7 @@ from tzrec_build.tools.entry import run_tool
 
 if TYPE_CHECKING:
     from tzrec_build.config.easyrec.convert import Converted
+    from tzrec_build.config.easyrec.fg_json import FgJson
 
 REPORT_NAME = "conversion_report.json"
 REPORT_VERSION = 1
@@ -47,7 +48,6 @@ def run_convert(spec: Spec) -> dict[str, Any]:
         ConfigError: a file is wrong; something has no counterpart (all of it is named); with `strict`, a field was dropped.
     """
     from tzrec_build.config.easyrec.convert import convert, parse_easyrec
-    from tzrec_build.config.easyrec.fg_json import find_fg_json
     from tzrec_build.config.easyrec.receipt import report
     from tzrec_build.config.load import canonical_text, read_config_text
     from tzrec_build.config.schema_source import load_schema, our_schema
@@ -56,7 +56,7 @@ def run_convert(spec: Spec) -> dict[str, Any]:
     schema = load_schema(package, spec.easyrec_package_sha256) if package else our_schema()
     path = spec.easyrec_config_path
     source = parse_easyrec(read_config_text(path), path, schema)
-    converted = convert(source, find_fg_json(spec.fg_json_path, source, path), use_old_fg=spec.use_old_fg)
+    converted = convert(source, _fg_json(spec, source), use_old_fg=spec.use_old_fg)
     head = {"version": REPORT_VERSION, "source": os.path.basename(path), "strict": spec.strict}
     content = report(converted.receipt, converted.leaves, head)
     write_json(spec.report_path or _beside(spec.output_tzrec_config_path), content)
@@ -65,6 +65,14 @@ def run_convert(spec: Spec) -> dict[str, Any]:
         _raise_drops(content, path)
     write_text(spec.output_tzrec_config_path, canonical_text(converted.config))
     return content
+
+
+def _fg_json(spec: Spec, source: Any) -> FgJson | None:
+    if not spec.fg_json_path and not getattr(source, "fg_json_path", ""):
+        return None
+    from tzrec_build.config.easyrec.fg_json import find_fg_json  # few configs have one
+
+    return find_fg_json(spec.fg_json_path, source, spec.easyrec_config_path)
 
 
 def _beside(output: str) -> str:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf import text_format
 
 from tzrec_build.config.easyrec.attention import attentions_fit
-from tzrec_build.config.easyrec.backbone import recognise
 from tzrec_build.config.easyrec.data import convert_data, convert_paths, sampler_of
 from tzrec_build.config.easyrec.features import Uses, convert_feature, feature_name, is_number
-from tzrec_build.config.easyrec.fg_features import FgJob, convert_fg
-from tzrec_build.config.easyrec.fg_json import FgJson, key_leaves
 from tzrec_build.config.easyrec.groups import convert_groups, features_by_column, uses_of
 from tzrec_build.config.easyrec.heads import Head, losses, metrics
 from tzrec_build.config.easyrec.layers import NO_PENALTY
@@ -27,6 +24,9 @@ from tzrec_build.config.problems import excerpt
 from tzrec_build.config.schema_source import Schema
 from tzrec_build.errors import ConfigError, suggestion
 from tzrec_build.protos.tzrec.pipeline_pb2 import EasyRecConfig
+
+if TYPE_CHECKING:
+    from tzrec_build.config.easyrec.fg_json import FgJson
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def convert(message: Any, fg: FgJson | None = None, *, use_old_fg: bool = False)
     The result may only be used when `receipt.refusals` is empty.
     """
     receipt, config = Receipt(), EasyRecConfig()
-    found = [*leaves(message), *key_leaves(fg)]
+    found = [*leaves(message), *(fg.leaves() if fg else ())]
     source, target = Source(message, "", receipt), Target(config, "", receipt)
     features = source.parts("feature_configs") or source.part("feature_config").parts("features")
     source.part("feature_config").drop("embedding_on_cpu", "the planner places tables")
@@ -95,6 +95,8 @@ def convert(message: Any, fg: FgJson | None = None, *, use_old_fg: bool = False)
         for feature in features:
             convert_feature(feature, target, uses, columns)
     else:
+        from tzrec_build.config.easyrec.fg_features import FgJob, convert_fg  # as few have an fg.json
+
         convert_fg(fg, features, target, FgJob(uses, columns, use_old_fg))
     convert_paths(source, target)
     convert_data(source.part("data_config"), target.child("data_config"), str(model.get("label_name")))
@@ -115,6 +117,8 @@ def _chosen(model: Source, made: Target, receipt: Receipt) -> tuple[Model, Sourc
     """Find the row of the model and its settings, or refuse it by name."""
     name = str(model.get("model_class"))
     if model.has("backbone"):
+        from tzrec_build.config.easyrec.backbone import recognise  # few configs have one: 5 ms of start
+
         return recognise(model)
     row = MODELS.get(name)
     if row is None:

@@ -60,6 +60,10 @@ class FgJson:
             if one.block is not None or str(one.keys.get("feature_type")).startswith("sequence_")
         }
 
+    def leaves(self) -> Iterator[Leaf]:
+        """Yield every key with its path and value; lists of features are gone into."""
+        return _keys(self.content, "fg_json")
+
     def names_with_ids(self) -> set[str]:
         """Names of features that turn values into ids."""
         return {one.name for one in self.features() if any(key in one.keys for key in SIZE_KEYS)}
@@ -112,11 +116,6 @@ def _check(entry: Any, where: str) -> None:
     for key in ("feature_name", "feature_type"):
         if not isinstance(entry.get(key), str):
             raise ConfigError(f"{where}: must have the text {key}, got {entry.get(key)!r:.60}; add it")
-
-
-def key_leaves(fg: FgJson | None) -> Iterator[Leaf]:
-    """Yield every key of an fg.json with its path and value; lists of features are gone into."""
-    yield from _keys(fg.content if fg else {}, "fg_json")
 
 
 def _keys(entry: dict[str, Any], path: str) -> Iterator[Leaf]:
