@@ -97,7 +97,7 @@ def test_features_that_share_settings_share_a_table():
     )
     config = convert_text(config_text(MODELS["mmoe"].replace('"u", "i", "p"', '"u", "i"'), features=text)).config
     made = [(f.id_feature.feature_name, f.id_feature.embedding_name) for f in config.feature_configs]
-    assert made == [("u", "u_shared"), ("i", "u_shared")]
+    assert made == [("p", ""), ("u", "u_shared"), ("i", "u_shared")]
 
 
 def test_a_range_of_names_is_written_out():

@@ -85,12 +85,14 @@ def convert_feature(source: Source, config: Target, uses: Uses, columns: Mapping
     if not (uses.used(name) or name in uses.keys) and not shared:
         source.note("", "dropped", "", "no feature group names it")
         return
+    before = len(config.message.feature_configs)
     if uses.used(name) or name in uses.keys:
         _one_feature(source, config, uses, _Named(name, list(source.get("input_names")), columns))
     for other in shared:
         _one_feature(source, config, uses, _Named(other, [other], columns))
     if shared and not source.has("embedding_name"):
-        _share(config, name)
+        for feature in config.message.feature_configs[before:]:
+            getattr(feature, feature.WhichOneof("feature")).embedding_name = f"{name}_shared"
     source.note("shared_names", "mapped", "feature_configs", "a feature each, with one table")
 
 
@@ -101,14 +103,6 @@ def _several(source: Source, config: Target, uses: Uses, names: list[str], colum
         source.note("", "dropped", "", "no feature group names it")
     for name in used:
         _one_feature(source, config, uses, _Named(name, [name], columns))
-
-
-def _share(config: Target, name: str) -> None:
-    """Give the features just made one table."""
-    for feature in config.message.feature_configs:
-        body = getattr(feature, feature.WhichOneof("feature"))
-        if not body.embedding_name:
-            body.embedding_name = f"{name}_shared"
 
 
 @dataclass(frozen=True, slots=True)
