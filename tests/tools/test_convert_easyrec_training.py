@@ -92,10 +92,9 @@ def test_a_feature(text):
 
 
 def test_features_that_share_settings_share_a_table():
-    text = (
-        'features { input_names: "u" shared_names: "i" feature_type: IdFeature embedding_dim: 4 hash_bucket_size: 5 }'
-    )
-    config = convert_text(config_text(MODELS["mmoe"].replace('"u", "i", "p"', '"u", "i"'), features=text)).config
+    sizes = "feature_type: IdFeature embedding_dim: 4 hash_bucket_size: 5"
+    text = f'features {{ input_names: "p" {sizes} }} features {{ input_names: "u" shared_names: "i" {sizes} }}'
+    config = convert_text(config_text("mmoe", features=text)).config
     made = [(f.id_feature.feature_name, f.id_feature.embedding_name) for f in config.feature_configs]
     assert made == [("p", ""), ("u", "u_shared"), ("i", "u_shared")]
 
