@@ -126,6 +126,6 @@ def _protos(root: str) -> TaskSpec:
         ),
         module="tzrec_build.tools.compile_protos",
         inputs=(Input("protos", ("protos",)),),
-        outputs=(("code", "tzrec"),),
+        outputs=(("code", "tzrec"), ("easyrec", "easyrec")),
         packages=("grpcio-tools", "protobuf"),
     )
