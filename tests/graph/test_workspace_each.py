@@ -9,12 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.graph.toml_files import load, refusal
-from tzrec_build.errors import ConfigError
 from tzrec_build.graph.expand import (
     Names,
     Surroundings,
     Value,
-    expand_command,
     expand_product,
     expand_values,
     fill,
@@ -271,16 +269,3 @@ def test_days_move_as_the_calendar_does(day, by):
     expected = moved.isoformat().replace("-", "")
     assert shift(Value(text, text, "day"), by) == expected
     assert fill(f"a{{ds{by:+}}}b", Names({"ds": Value(text, text, "day")}, {})) == f"a{expected}b"
-
-
-def test_a_command_becomes_a_list_of_arguments():
-    values = {"inputs.a": ["x y", "z"], "outputs.o": ["out"], "threads": ["2"], "params.p": ["{inputs.a}"]}
-    command = ("c", "{inputs.a}", "--in={inputs.a}", "-o{outputs.o}", "{threads}", "{params.p}", "{{threads}}", "{ a }")
-    expected = ["c", "x y", "z", "--in=x y,z", "-oout", "2", "{inputs.a}", "{threads}", "{ a }"]
-    assert expand_command(command, values, "there") == expected
-
-
-def test_a_command_with_an_unknown_placeholder():
-    with pytest.raises(ConfigError) as caught:
-        expand_command(["{input.a}"], {"inputs.a": []}, "FILE:3")
-    assert str(caught.value) == "FILE:3: unknown placeholder {input.a}; did you mean 'inputs.a'?"

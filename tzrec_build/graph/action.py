@@ -16,8 +16,8 @@ from typing import Any, Protocol
 from tzrec_build.errors import BuildError, CorruptError
 from tzrec_build.faults import fault_point
 from tzrec_build.graph import attempt, intents, locks, publish, texts
+from tzrec_build.graph.arguments import expand_command
 from tzrec_build.graph.digests import find, is_glob, walk
-from tzrec_build.graph.expand import expand_command
 from tzrec_build.graph.fresh import Judge
 from tzrec_build.graph.frozen import TRIES, EditedError, FrozenCode
 from tzrec_build.graph.slots import Slots

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sqlite3
@@ -192,7 +191,6 @@ class Reporter:
             self._events.write("build_end", {"counts": counts, "elapsed_s": round(elapsed_s, 3)})
         shown = ", ".join(f"{name} = {count}" for name, count in counts.items())
         self._console.line(f"{shown} ({elapsed_s:.1f} s)")
-        gc.freeze()  # the process ends: looking through all its objects for garbage once more takes a tenth of a no-op
 
     def _last_lines(self) -> list[str]:
         """What failed, what it held up, where the artifacts lie; nothing when there was nothing to do."""

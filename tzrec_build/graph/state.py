@@ -117,6 +117,12 @@ class State:
             self._local.con = con
         return con
 
+    def close(self) -> None:
+        """Close this thread's connection; the last one to be closed folds the WAL into the file."""
+        con: sqlite3.Connection | None = self._local.__dict__.pop("con", None)
+        if con is not None:
+            con.close()
+
     def _load(self) -> None:
         con = self.connection()
         (version,) = con.execute("pragma user_version").fetchone()

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tzrec_build.errors import ConfigError
+from tzrec_build.graph.arguments import PLACEHOLDER
 from tzrec_build.graph.builds import Builds, shared_folders
 from tzrec_build.graph.check import Merged, check_pipeline_shape, check_workspace_shape, parse_table, parse_value
 from tzrec_build.graph.documents import Document, Problems, read_document, show
 from tzrec_build.graph.expand import (
-    PLACEHOLDER,
     Names,
     Surroundings,
     Value,
