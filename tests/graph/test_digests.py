@@ -172,12 +172,31 @@ def test_what_was_too_new_is_read_once_more_at_the_end_of_a_build(tmp_path, monk
 
 def test_rows_of_files_that_are_no_more_are_dropped_at_the_end(tmp_path, monkeypatch):
     monkeypatch.setattr("tzrec_build.graph.digests.RACY_NS", 0)
+    monkeypatch.setattr("tzrec_build.graph.digests.SPARE_ROWS", 0)
     gone, kept = old(tmp_path / "t/gone", b"1"), old(tmp_path / "t/kept", b"2")
     digests = Digests(State(str(tmp_path / "state")))
     digests.tree(str(tmp_path / "t"))
     os.unlink(gone)
     digests.settle()
     assert set(State(str(tmp_path / "state")).files) == {kept, f"{tmp_path}/t//"}
+
+
+def test_rows_are_looked_through_again_when_the_table_has_grown_by_a_quarter(tmp_path, monkeypatch):
+    monkeypatch.setattr("tzrec_build.graph.digests.RACY_NS", 0)
+    monkeypatch.setattr("tzrec_build.graph.digests.SPARE_ROWS", 0)
+    paths = [old(tmp_path / f"f{i}", b"1") for i in range(10)]
+
+    def settle(*seen: str) -> int:
+        digests = Digests(State(str(tmp_path / "state")))
+        for path in seen:
+            digests.xxh(path)
+        digests.settle()
+        return len(State(str(tmp_path / "state")).files)
+
+    assert settle(*paths[:8]) == 8
+    os.unlink(paths[0])
+    assert settle(paths[8]) == 9  # the row of the first is still there
+    assert settle(paths[9]) == 9
 
 
 def test_reading_ahead_gives_the_same_digests(tmp_path, monkeypatch):

@@ -25,6 +25,8 @@ RACY_NS = 20_000_000  # coarser than the time stamps of ext4, xfs and tmpfs at 2
 CHUNK_BYTES = 1 << 20
 AHEAD_BYTES = 8 << 20  # from here on threads pay for themselves
 THREADS = 2
+SPARE_ROWS = 1000  # of the table: below this many new ones nobody looks for rows of files that are no more
+KEPT_ROWS = "rows of the digest table after the last look"  # key of a fact
 BYTECODE = "__pycache__"  # made by whoever imports a module; never content
 _GLOB_MARKS = frozenset("*?[")
 _buffers = threading.local()
@@ -267,10 +269,18 @@ class Digests:
             elif os.path.isfile(path):
                 self._look(path)
         self._racy.clear()
-        if not self._learnt:
+        if self._learnt:
+            self._learnt = False
+            self._prune()
+
+    def _prune(self) -> None:
+        """Drop rows of files that are no more, once the table has grown by a quarter: a look at every file takes its time."""
+        state = self._state
+        kept = (state.facts(KEPT_ROWS) or {"rows": 0})["rows"]
+        if len(state.files) < kept * 5 // 4 + SPARE_ROWS:
             return
-        self._learnt = False
-        self._state.drop_files([path for path in self._state.files if not os.path.lexists(path)])
+        state.drop_files([path for path in state.files if not os.path.lexists(path)])
+        state.set_facts(KEPT_ROWS, {"rows": len(state.files)})
 
 
 def _stamp(st: os.stat_result) -> tuple[int, int, int, int, int]:
