@@ -172,7 +172,7 @@ def same_environment(peers: Path) -> Path:
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place)], check=True)
         target = place / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
         for entry in sorted(Path(sysconfig.get_path("purelib")).iterdir()):
-            if "tzrec" not in entry.name and entry.suffix != ".pth":
+            if "tzrec" not in entry.name:
                 (target / entry.name).symlink_to(entry)
     return place
 
