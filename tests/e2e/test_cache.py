@@ -137,10 +137,11 @@ def test_the_variable_goes_before_the_switch(two):
 
 
 WRONG = {
-    (): "doit cache: must be one of stats, verify, gc, path, off, on, got 'nothing'",
+    (): "doit cache: must be one of stats, verify, gc, path, off, on, got nothing",
     ("stat",): "doit cache: must be one of stats, verify, gc, path, off, on, got 'stat'; did you mean 'stats'?",
     ("stats", "--dry_run"): "doit cache stats: --max_size, --max_age and --dry_run belong to `doit cache gc`",
-    ("gc", "--max_size", "20"): "",
+    ("gc", "--max_size", "0"): "",
+    ("gc", "--max_size", "20"): "--max_size: must be a number and one of B, kB, MB, GB, TB, as 20GB, got '20'",
     ("gc", "--max_size", "20XB"): "--max_size: must be a number and one of B, kB, MB, GB, TB, as 20GB, got '20XB'",
     ("gc", "--max_age", "30"): "--max_age: must be a number and one of m, h, d, w, as 30d, got '30'",
 }

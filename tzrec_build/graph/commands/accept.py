@@ -7,7 +7,7 @@ from doit.exceptions import InvalidCommand
 
 from tzrec_build.errors import BuildError
 from tzrec_build.graph.commands.options import OptionsAnywhere
-from tzrec_build.graph.commands.selection import chosen_tasks
+from tzrec_build.graph.commands.selection import right_tasks
 from tzrec_build.graph.commands.site import site_of
 
 
@@ -35,7 +35,7 @@ class Accept(OptionsAnywhere, DoitCmdBase):  # type: ignore[misc]
         if not because.strip():
             raise InvalidCommand("accept: --because must say why the artifacts are good, got nothing")
         site = site_of(self.task_list)
-        chosen = chosen_tasks(list(site.specs) if site else [], pos_args)
+        chosen = right_tasks({task.name: task for task in self.task_list if task.actions}, pos_args)
         if site is None:
             return 0
         from tzrec_build.graph.accepting import accept

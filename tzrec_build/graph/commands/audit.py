@@ -12,14 +12,15 @@ from doit.exceptions import InvalidCommand
 from tzrec_build.errors import BuildError
 from tzrec_build.graph.auditing import Audit as Found
 from tzrec_build.graph.auditing import audit
-from tzrec_build.graph.commands.selection import chosen_tasks
+from tzrec_build.graph.commands.options import OptionsAnywhere
+from tzrec_build.graph.commands.selection import right_tasks
 from tzrec_build.graph.opened import strace_works
 from tzrec_build.graph.spec import TaskSpec
 
 NO_STRACE = "strace is missing or may not trace here: only files that Python opens are seen\n"
 
 
-class Audit(DoitCmdBase):  # type: ignore[misc]
+class Audit(OptionsAnywhere, DoitCmdBase):  # type: ignore[misc]
     """``doit audit``: the search for undeclared inputs."""
 
     name = "audit"
@@ -45,7 +46,7 @@ class Audit(DoitCmdBase):  # type: ignore[misc]
         tasks = {task.name: task for task in self.task_list if task.actions}
         if not pos_args:
             raise InvalidCommand("doit audit: needs a task or a pipeline; `doit list --all` shows them")
-        wanted = chosen_tasks(list(tasks), pos_args)
+        wanted = right_tasks(tasks, pos_args)
         strace = not python_only and strace_works()
         if not strace and not python_only:
             self.outstream.write(NO_STRACE)

@@ -14,6 +14,7 @@ from doit.exceptions import InvalidCommand
 
 from tzrec_build.errors import BuildError, suggestion
 from tzrec_build.files import write_text
+from tzrec_build.graph.commands.options import ClearErrors
 from tzrec_build.graph.state import open_state
 from tzrec_build.graph.tasks import cache_switch
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 CORRUPT = 4
 SHOWN_ROWS = 20
-SIZES: Mapping[str, float] = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+SIZES: Mapping[str, float] = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 AGES_S: Mapping[str, float] = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 OFF_TEXT = "Switches the action cache off for this checkout; `doit cache on` removes it.\n"
 
@@ -34,7 +35,7 @@ def _option(name: str, kind: type, default: object, text: str) -> dict[str, obje
     return {"name": name, "short": "", "long": name, "type": kind, "default": default, "help": text}
 
 
-class Cache(DoitCmdBase):  # type: ignore[misc]
+class Cache(ClearErrors, DoitCmdBase):  # type: ignore[misc]
     """``doit cache``: upkeep of the action cache."""
 
     name = "cache"
@@ -61,8 +62,8 @@ class Cache(DoitCmdBase):  # type: ignore[misc]
     def _execute(self, json: bool, max_size: str, max_age: str, dry_run: bool, pos_args: list[str]) -> int:  # noqa: FBT001 - doit passes them by name
         verb = pos_args[0] if pos_args else ""
         if len(pos_args) != 1 or verb not in _VERBS:
-            shown = " ".join(pos_args) or "nothing"
-            raise InvalidCommand(f"doit cache: must be one of {', '.join(_VERBS)}, got {shown!r}{_near(verb)}")
+            shown = repr(" ".join(pos_args)) if pos_args else "nothing"
+            raise InvalidCommand(f"doit cache: must be one of {', '.join(_VERBS)}, got {shown}{_near(verb)}")
         if verb != "gc" and (max_size or max_age or dry_run):
             raise InvalidCommand(f"doit cache {verb}: --max_size, --max_age and --dry_run belong to `doit cache gc`")
         self._json, self._dry_run = json, dry_run
@@ -148,7 +149,8 @@ _VERBS: Mapping[str, Callable[[Cache], int]] = {
 
 
 def _near(verb: str) -> str:
-    return suggestion(verb, _VERBS) if verb and verb not in _VERBS else ""
+    near = suggestion(verb, _VERBS)
+    return near if "did you mean" in near else ""  # all of them are named before
 
 
 def _amount(option: str, text: str, units: Mapping[str, float], example: str) -> float:
@@ -162,6 +164,8 @@ def _amount(option: str, text: str, units: Mapping[str, float], example: str) ->
     """
     if not text:
         return -1.0
+    if text.strip() == "0":
+        return 0.0
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]*)", text.strip())
     scales = {unit.lower(): scale for unit, scale in units.items()}
     if not found or found[2].lower() not in scales:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from doit.cmd_clean import Clean as DoitClean
 
 from tzrec_build.errors import BuildError
+from tzrec_build.graph.commands.options import OptionsAnywhere
 from tzrec_build.graph.digests import walk
 from tzrec_build.graph.spec import RECORDS
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 EXECUTABLE = 0o755
 
 
-class Clean(DoitClean):  # type: ignore[misc]
+class Clean(OptionsAnywhere, DoitClean):  # type: ignore[misc]
     """doit's `clean`, which prints what is removed instead of the names of Python objects, and loses nothing."""
 
     doc_description = (

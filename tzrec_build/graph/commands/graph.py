@@ -14,6 +14,7 @@ from doit.exceptions import InvalidCommand
 
 from tzrec_build.files import write_text
 from tzrec_build.graph.collapse import collapsed, split_name
+from tzrec_build.graph.commands.options import OptionsAnywhere
 from tzrec_build.graph.commands.selection import chosen_tasks
 from tzrec_build.graph.commands.site import site_of
 from tzrec_build.graph.layout import Node
@@ -23,7 +24,7 @@ _FLAG = {"short": "", "type": bool, "default": False}
 _SHOWN = {"fresh": "fresh", "restore": "restorable", "ignored": "plain"}  # of a plan's states; the others are stale
 
 
-class Graph(DoitCmdBase):  # type: ignore[misc]
+class Graph(OptionsAnywhere, DoitCmdBase):  # type: ignore[misc]
     """``doit graph``: the task graph as a picture."""
 
     name = "graph"
@@ -48,7 +49,7 @@ class Graph(DoitCmdBase):  # type: ignore[misc]
         if suffix not in {*WRITERS, *DRAWN}:
             raise InvalidCommand(f"--output: must end in one of {', '.join([*WRITERS, *DRAWN])}, got {output!r}")
         tasks = {task.name: task for task in self.task_list if task.actions}
-        wanted = chosen_tasks(list(tasks), pos_args)
+        wanted = chosen_tasks(tasks, pos_args)
         names = [name for name in tasks if name in wanted]
         states = dict.fromkeys(names, ("plain", "")) if plain else _states(tasks, names)
         nodes = [_node(name, tasks[name].task_dep, states[name], expand=expand) for name in names]

@@ -9,7 +9,7 @@ from doit.exceptions import InvalidCommand
 
 from tzrec_build.errors import BuildError
 from tzrec_build.graph.commands.options import OptionsAnywhere
-from tzrec_build.graph.commands.selection import chosen_tasks
+from tzrec_build.graph.commands.selection import right_tasks
 from tzrec_build.graph.commands.site import site_of
 from tzrec_build.graph.input_lock import Locked, lock_path, measure, read_lock, write_lock
 
@@ -37,7 +37,7 @@ class Lock(OptionsAnywhere, DoitCmdBase):  # type: ignore[misc]
 
     def _execute(self, check: bool, pos_args: list[str]) -> int:  # noqa: FBT001 - doit passes it by name
         site = site_of(self.task_list)
-        names = chosen_tasks(list(site.specs) if site else [], pos_args)
+        names = right_tasks({task.name: task for task in self.task_list if task.actions}, pos_args)
         if site is None:
             return 0
         specs = [spec for name, spec in site.specs.items() if name in names]

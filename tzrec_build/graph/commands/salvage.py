@@ -5,11 +5,13 @@ from __future__ import annotations
 from doit.cmd_base import DoitCmdBase
 from doit.exceptions import InvalidCommand
 
-from tzrec_build.errors import BuildError, suggestion
+from tzrec_build.errors import BuildError
+from tzrec_build.graph.commands.options import ClearErrors
+from tzrec_build.graph.commands.selection import named_tasks
 from tzrec_build.graph.commands.site import site_of
 
 
-class Salvage(DoitCmdBase):  # type: ignore[misc]
+class Salvage(ClearErrors, DoitCmdBase):  # type: ignore[misc]
     """``doit salvage``: the last complete checkpoint of a training that was cut off, as its artifact."""
 
     name = "salvage"
@@ -26,9 +28,7 @@ class Salvage(DoitCmdBase):  # type: ignore[misc]
             raise InvalidCommand("salvage: name the training, such as train:PIPELINE")
         site = site_of(self.task_list)
         specs = site.specs if site else {}
-        for name in pos_args:
-            if name not in specs:
-                raise InvalidCommand(f"{name!r} is no task{suggestion(name, specs)}")
+        named_tasks((task for task in self.task_list if task.actions), pos_args)
         from tzrec_build.graph.salvaging import salvage
 
         code = 0

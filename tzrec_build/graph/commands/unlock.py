@@ -5,9 +5,10 @@ from __future__ import annotations
 from doit.cmd_base import DoitCmdBase
 from doit.exceptions import InvalidCommand
 
-from tzrec_build.errors import BuildError, suggestion
+from tzrec_build.errors import BuildError
 from tzrec_build.graph import locks
 from tzrec_build.graph.commands.options import OptionsAnywhere
+from tzrec_build.graph.commands.selection import named_tasks
 from tzrec_build.graph.state import open_state
 
 
@@ -28,10 +29,7 @@ class Unlock(OptionsAnywhere, DoitCmdBase):  # type: ignore[misc]
     def _execute(self, force: bool, pos_args: list[str]) -> int:  # noqa: FBT001 - doit passes it by name
         if not pos_args:
             raise InvalidCommand("unlock: name the tasks; a build that waits says for which")
-        names = {task.name for task in self.task_list}
-        for name in pos_args:
-            if name not in names:
-                raise InvalidCommand(f"{name!r} is no task{suggestion(name, names)}")
+        named_tasks(self.task_list, pos_args)
         code = 0
         for name in pos_args:
             try:

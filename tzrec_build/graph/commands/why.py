@@ -12,7 +12,7 @@ from tzrec_build.errors import BuildError
 from tzrec_build.graph import explain, locks
 from tzrec_build.graph.commands.options import OptionsAnywhere
 from tzrec_build.graph.commands.selection import chosen_tasks
-from tzrec_build.graph.commands.site import site_of
+from tzrec_build.graph.commands.site import is_ours, site_of
 from tzrec_build.graph.plan import Plan, Planned, Site, Wish, followers, make_plan
 
 
@@ -60,7 +60,11 @@ class Why(OptionsAnywhere, DoitCmdBase):  # type: ignore[misc]
             self.outstream.write("no tasks\n")
             return 0
         names = [*site.broken, *site.specs]
-        chosen = chosen_tasks(names, pos_args) if pos_args else set(self.sel_tasks or names)
+        chosen = (
+            chosen_tasks({task.name: task for task in self.task_list if is_ours(task)}, pos_args)
+            if pos_args
+            else set(self.sel_tasks or names)
+        )
         around = (
             followers(site.specs, chosen) | chosen if pos_args else chosen
         )  # named tasks: with what follows from them
