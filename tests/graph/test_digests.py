@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tzrec_build.errors import DataError
 from tzrec_build.graph.digests import Digests, find, walk
+from tzrec_build.graph.overlay import find_made
 from tzrec_build.graph.state import State
 
 
@@ -55,6 +56,43 @@ def test_a_file_as_new_as_its_reading_is_not_trusted(digests, tmp_path, monkeypa
     path.write_bytes(b"one")
     digests.xxh(str(path))
     assert str(path) not in digests._state.files
+
+
+def test_a_time_in_the_future_is_no_reason_to_read_a_file_at_every_look(digests, tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    path.write_bytes(b"one")
+    os.utime(path, ns=(2**62, 2**62))
+    now_ns = path.stat().st_ctime_ns + 10**9
+    monkeypatch.setattr(time, "time_ns", lambda: now_ns)
+    digests.xxh(str(path))
+    assert str(path) in digests._state.files
+    now_ns -= 10**9 - 1000
+    other = tmp_path / "b"
+    other.write_bytes(b"one")
+    os.utime(other, ns=(2**62, 2**62))
+    digests.xxh(str(other))
+    assert str(other) not in digests._state.files
+
+
+def test_a_pipe_is_an_error_and_not_waited_for(digests, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="pipe: must be a regular file, got a pipe or a device"):
+        digests.xxh(str(tmp_path / "pipe"))
+    with pytest.raises(DataError, match="/dev/zero: must be a regular file"):
+        digests.xxh("/dev/zero")
+
+
+def test_a_folder_with_one_file_of_its_own_name_is_not_that_file(digests, tmp_path):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one/x").write_text("same")
+    (tmp_path / "two/x").mkdir(parents=True)
+    (tmp_path / "two/x/x").write_text("same")
+    texts = [digests.text(str(tmp_path / name)) for name in ("one/x", "two/x")]
+    assert texts[0] != texts[1]
+    assert [[name for name, _ in find(str(tmp_path), path)] for path in ("one/x", "two/x")] == [["x"], ["./x"]]
+    listing = {"x/x": (False, "sha")}
+    assert find_made("/w", "x", {"/w": listing}) == [("./x", False, "sha")]
+    assert find_made("/w", "x", {"/w/x": {"x": (False, "sha")}}) == [("./x", False, "sha")]
 
 
 def test_same_size_and_mtime_is_noticed_by_ctime(digests, tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ import pytest
 
 from tzrec_build.errors import DataError
 from tzrec_build.graph.fresh import Judge
+from tzrec_build.graph.rows import make_rows
 from tzrec_build.graph.spec import Input, TaskSpec
 from tzrec_build.graph.state import State
 
@@ -69,6 +70,24 @@ def test_never_built(place):
 def test_up_to_date_after_a_record(place):
     record(place, spec(place))
     assert judge(place).reason(spec(place)) is None
+
+
+def test_an_edit_right_after_the_comparison_does_not_get_into_the_stamp(place, monkeypatch):
+    task = spec(place)
+    record(place, task)
+    (row,) = make_rows([task], str(place))
+    one = judge(place)
+    one.state.set_stamp(task.name, b"unknown")
+    reason = one.reason
+
+    def compare_then_edit(compared):
+        found = reason(compared)
+        (place / "pipe/x.config").write_text("edited")
+        return found
+
+    monkeypatch.setattr(one, "reason", compare_then_edit)
+    assert one.verdict(row) is None
+    assert str(judge(place).verdict(row)) == "input config x.config: content changed"
 
 
 REASONS = [

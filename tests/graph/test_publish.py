@@ -72,6 +72,9 @@ def test_named_outputs_may_lie_below_folders_of_their_own(tmp_path):
     with pytest.raises(BuildError, match="made no 'whole'"):
         publish.check_promised(task, out)
     (tmp_path / "build/.work/train/k/out/whole").mkdir()
+    with pytest.raises(BuildError, match="output 'whole' is a folder without files, which nothing keeps"):
+        publish.check_promised(task, out)
+    (tmp_path / "build/.work/train/k/out/whole/x").write_text("")
     publish.check_promised(task, out)
 
 
@@ -80,6 +83,40 @@ def test_a_link_is_no_output(tmp_path):
     out = publish.fresh_out(task, "build/.work/train/k")
     (tmp_path / "build/.work/train/k/out/link").symlink_to("/etc/hostname")
     with pytest.raises(BuildError, match="output 'link' is not a regular file"):
+        publish.check_promised(task, out)
+
+
+def test_a_link_to_a_folder_is_no_output_and_neither_is_one_in_the_place_of_all(tmp_path):
+    task = spec(tmp_path)
+    out = publish.fresh_out(task, "build/.work/train/k")
+    (tmp_path / "elsewhere").mkdir()
+    os.symlink(tmp_path / "elsewhere", f"{out}/link")
+    with pytest.raises(BuildError, match="output 'link' is a link to a folder"):
+        publish.check_promised(task, out)
+    os.unlink(f"{out}/link")
+    os.rmdir(out)
+    os.symlink(tmp_path / "elsewhere", out)
+    with pytest.raises(BuildError, match="its output folder became a link"):
+        publish.check_promised(task, out)
+    assert not os.path.islink(publish.fresh_out(task, "build/.work/train/k"))
+    assert (tmp_path / "elsewhere").is_dir()
+
+
+@pytest.mark.parametrize("name", [b"\xff", b"a\\b"])
+def test_an_output_has_a_name_that_every_machine_can_write(tmp_path, name):
+    task = spec(tmp_path)
+    out = publish.fresh_out(task, "build/.work/train/k")
+    with open(os.fsencode(out) + b"/" + name, "w") as file:
+        file.write("")
+    with pytest.raises(BuildError, match="must have a name in UTF-8 without backslashes"):
+        publish.check_promised(task, out)
+
+
+def test_a_file_in_the_place_of_the_records_is_told(tmp_path):
+    task = spec(tmp_path)
+    out = publish.fresh_out(task, "build/.work/train/k")
+    (tmp_path / "build/.work/train/k/out/records").write_text("")
+    with pytest.raises(BuildError, match="'records' in its output folder must be a folder, got a file"):
         publish.check_promised(task, out)
 
 

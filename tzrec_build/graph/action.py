@@ -179,9 +179,10 @@ def _is_settled(shop: Workshop, spec: TaskSpec, waited: list[str]) -> bool:
     state, settled = shop.judge.state, False
     for intent in intents.pending(state, spec.name):
         settled |= intents.settle(state, shop.judge.digests, intent)
-    if waited:
-        state.reload(spec.name)
-    if shop.forced or not (settled or waited):
+    known = state.records.get(spec.name)
+    state.reload(spec.name)
+    made_elsewhere = state.records.get(spec.name) != known  # by another build, after this one was planned
+    if shop.forced or not (settled or waited or made_elsewhere):
         return False
     shop.judge.look_again()
     return shop.judge.reason(spec) is None

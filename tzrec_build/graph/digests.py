@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from tzrec_build.errors import DataError
-from tzrec_build.graph.stamp import files_text
+from tzrec_build.graph.stamp import files_text, seen_from
 from tzrec_build.graph.state import SHA_CHARS, FileRow, State
 
 RACY_NS = 20_000_000  # coarser than the time stamps of ext4, xfs and tmpfs at 250 Hz (4 ms)
@@ -85,7 +85,8 @@ class Digests:
             mark = "x" if st.st_mode & 0o100 else ""
             return f"1\0{path[path.rfind('/') + 1 :]}\0{mark}{row[5].hex()}\0"
         if stat.S_ISDIR(st.st_mode):
-            return files_text(self.tree(path, skip).items())
+            tree = self.tree(path, skip)
+            return files_text(zip(seen_from(path, list(tree)), tree.values(), strict=True))
         content = self.content(path)
         return "0\0" if content is None else files_text([(os.path.basename(path), content)])
 
@@ -174,8 +175,9 @@ class Digests:
         fast, slow = xxhash.xxh3_128(), hashlib.sha256()
         buffer = _buffer()
         try:
-            with open(path, "rb", buffering=0) as file:
+            with open(path, "rb", buffering=0, opener=_open_at_once) as file:
                 before = os.fstat(file.fileno())
+                _check_is_file(path, before)
                 _outlive(before)
                 start_ns = time.time_ns()
                 while count := file.readinto(buffer):
@@ -194,7 +196,7 @@ class Digests:
         """Put a row in the table, unless what it says may be out of date unseen."""
         self._learnt = True
         before, after = reading.before, reading.after
-        racy = reading.start_ns - max(before.st_mtime_ns, before.st_ctime_ns) < RACY_NS
+        racy = reading.start_ns - _newest_ns(before, reading.start_ns) < RACY_NS
         if _stamp(before) == _stamp(after) and not racy:
             self._state.set_file(path, (*_stamp(after), found, sha))
         else:
@@ -297,9 +299,27 @@ def _holds(row: FileRow, st: os.stat_result) -> bool:
     )
 
 
+def _newest_ns(st: os.stat_result, now_ns: int) -> int:
+    """When a file last changed; a time in the future was set by hand, which the change time tells as well."""
+    return st.st_ctime_ns if st.st_mtime_ns > now_ns else max(st.st_mtime_ns, st.st_ctime_ns)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file; a pipe without a writer would keep us waiting for ever."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def _check_is_file(path: str, st: os.stat_result) -> None:
+    if not stat.S_ISREG(st.st_mode):
+        raise DataError(
+            f"{path}: must be a regular file, got a pipe or a device; write its data into a file, or remove it"
+        )
+
+
 def _outlive(st: os.stat_result) -> None:
     """Let a large file grow older than `RACY_NS` before it is read: 20 ms are cheaper than a second reading."""
-    young_ns = RACY_NS - (time.time_ns() - max(st.st_mtime_ns, st.st_ctime_ns))
+    now_ns = time.time_ns()
+    young_ns = RACY_NS - (now_ns - _newest_ns(st, now_ns))
     if st.st_size >= AHEAD_BYTES and 0 < young_ns <= RACY_NS:
         time.sleep(young_ns / 1e9)
 
@@ -362,7 +382,8 @@ def find(base: str, pattern: str, skip: str = "") -> list[tuple[str, str]]:
     if not is_glob(pattern):
         path = os.path.normpath(os.path.join(base, pattern))
         if os.path.isdir(path):
-            return [(name, f"{path}/{name}") for name in walk(path, skip)]
+            inside = walk(path, skip)
+            return [(seen, f"{path}/{name}") for seen, name in zip(seen_from(path, inside), inside, strict=True)]
         return [(os.path.basename(path), path)] if os.path.exists(path) else []
     parts = pattern.split("/")
     literal = next(i for i, part in enumerate(parts) if is_glob(part))

@@ -76,7 +76,7 @@ class EventFile:
             return
         time = self._now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
         try:
-            self._stream.write(json.dumps({"event": kind, "time": time, **more}, ensure_ascii=False) + "\n")
+            self._stream.write(json.dumps({"event": kind, "time": time, **more}) + "\n")
             self._stream.flush()
         except OSError as err:
             self._broken = True

@@ -82,9 +82,11 @@ class Judge:
         recorded = self.state.records.get(row.name)
         if recorded and self._stamp(row, recorded) == recorded:
             return None
+        # taken first: an edit after the comparison must not get into the stamp of what was compared
+        stamp = b"" if recorded is None else self._stamp(row)
         reason = self.reason(spec_of(row))
         if reason is None:
-            self.state.set_stamp(row.name, self._stamp(row))
+            self.state.set_stamp(row.name, stamp)
         return reason
 
     def look_ahead(self, rows: Iterable[Row]) -> None:

@@ -66,10 +66,18 @@ def write_lock(root: str, files: Locked) -> None:
     from tzrec_build.files import write_text
 
     entries = ",\n".join(
-        f"    {json.dumps(name, ensure_ascii=False)}: {json.dumps({'size': size, 'sha256': sha256})}"
+        f"    {json.dumps(name, ensure_ascii=not _is_utf8(name))}: {json.dumps({'size': size, 'sha256': sha256})}"
         for name, (size, sha256) in sorted(files.items())
     )
     write_text(lock_path(root), f'{{\n  "version": {VERSION},\n  "files": {{\n{entries}\n  }}\n}}\n')
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def user_files(specs: Iterable[TaskSpec]) -> Iterator[tuple[TaskSpec, str, list[str]]]:

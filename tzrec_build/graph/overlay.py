@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
 from tzrec_build.graph.digests import is_glob
+from tzrec_build.graph.stamp import seen_from
 
 # absolute artifact folder -> {relative file: (executable, SHA-256 in hex)}, records left out
 Overlay = Mapping[str, Mapping[str, tuple[bool, str]]]
@@ -25,7 +26,7 @@ def find_made(base: str, pattern: str, made: Overlay) -> list[tuple[str, bool, s
     path = os.path.normpath(os.path.join(base, pattern))
     for folder, files in made.items():
         if path == folder:
-            return sorted((name, *files[name]) for name in files)
+            return _folder(path, files)
         if path.startswith(folder + "/"):
             inside = path[len(folder) + 1 :]
             return sorted(_matches(inside, files) if is_glob(inside) else _below(inside, files))
@@ -36,7 +37,12 @@ def _below(inside: str, files: Mapping[str, tuple[bool, str]]) -> list[tuple[str
     if inside in files:
         return [(os.path.basename(inside), *files[inside])]
     start = inside + "/"
-    return [(name[len(start) :], *found) for name, found in files.items() if name.startswith(start)]
+    return _folder(inside, {name[len(start) :]: found for name, found in files.items() if name.startswith(start)})
+
+
+def _folder(path: str, files: Mapping[str, tuple[bool, str]]) -> list[tuple[str, bool, str]]:
+    names = sorted(files)
+    return [(seen, *files[name]) for seen, name in zip(seen_from(path, names), names, strict=True)]
 
 
 def _matches(pattern: str, files: Mapping[str, tuple[bool, str]]) -> list[tuple[str, bool, str]]:

@@ -31,6 +31,8 @@ def work_folder(spec: TaskSpec, key: str) -> str:
 def fresh_out(spec: TaskSpec, work: str) -> str:
     """Make the empty ``out`` folder of a work folder, with the folders of named outputs, and return its absolute path."""
     out = os.path.join(spec.folder, work, "out")
+    if os.path.islink(out):
+        os.unlink(out)
     shutil.rmtree(out, ignore_errors=True)
     os.makedirs(out)
     for _, file in spec.outputs:
@@ -40,7 +42,8 @@ def fresh_out(spec: TaskSpec, work: str) -> str:
 
 
 def check_promised(spec: TaskSpec, out: str) -> None:
-    """Raise BuildError when the command ended well but an output is missing, or is no regular file."""
+    """Raise BuildError when the command ended well but an output is missing, or is nothing that a cache can bring back."""
+    _check_links(spec, out)
     files = walk(out, skip=RECORDS)
     tops = {path.partition("/")[0] for path in files}
     for _, promised in spec.outputs:
@@ -49,11 +52,42 @@ def check_promised(spec: TaskSpec, out: str) -> None:
         )
         if not there:
             raise BuildError(f"{spec.name}: the command ended well but made no {promised!r}; see {out}")
+        if not is_glob(promised) and os.path.isdir(f"{out}/{promised}") and not walk(f"{out}/{promised}"):
+            raise BuildError(
+                f"{spec.name}: output {promised!r} is a folder without files, which nothing keeps; write a file into it"
+            )
     for path in files:
         if os.path.islink(f"{out}/{path}") or not os.path.isfile(f"{out}/{path}"):
             raise BuildError(
                 f"{spec.name}: output {path!r} is not a regular file; write its content, a link leads outside"
             )
+        if not _is_portable(path):
+            raise BuildError(f"{spec.name}: output {path!r} must have a name in UTF-8 without backslashes; rename it")
+
+
+def _check_links(spec: TaskSpec, out: str) -> None:
+    """Refuse links to folders: what lies behind them is outside, and changes without a sign here."""
+    if os.path.islink(out):
+        raise BuildError(f"{spec.name}: its output folder became a link; write into the folder {out} itself")
+    for folder, names, _ in os.walk(out):
+        for name in names:
+            if os.path.islink(f"{folder}/{name}"):
+                shown = os.path.relpath(f"{folder}/{name}", out)
+                raise BuildError(
+                    f"{spec.name}: output {shown!r} is a link to a folder; copy the files that it leads to"
+                )
+    if os.path.lexists(f"{out}/{RECORDS}") and not os.path.isdir(f"{out}/{RECORDS}"):
+        raise BuildError(
+            f"{spec.name}: {RECORDS!r} in its output folder must be a folder, got a file; choose another name"
+        )
+
+
+def _is_portable(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\\" not in path
 
 
 def aside(out: str) -> str:

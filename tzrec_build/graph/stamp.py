@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -25,6 +26,17 @@ def files_text(files: Iterable[tuple[str, str]]) -> str:
     """Files of a folder or pattern, with their contents, as a text that tells any two such lists apart."""
     items = [f"{name}\0{content}\0" for name, content in files]
     return f"{len(items)}\0{''.join(items)}"
+
+
+def seen_from(folder: str, names: list[str]) -> list[str]:
+    """Names of the files in a folder, for its content.
+
+    A single file with the folder's own name would look like a file in the place of the folder.
+
+    >>> seen_from("data/x", ["x"]), seen_from("data/x", ["x", "y"]), seen_from("data/x", ["y"])
+    (['./x'], ['x', 'y'], ['y'])
+    """
+    return [f"./{names[0]}"] if names == [os.path.basename(folder)] else names
 
 
 def inputs_text(inputs: Mapping[str, list[dict[str, str]]]) -> str:

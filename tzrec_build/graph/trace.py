@@ -53,7 +53,7 @@ class Trace:
             self._end(task, end_s, "interrupted", "")
         names = [_meta("process_name", 0, "doit")]
         names += [_meta("thread_name", lane, f"worker {lane}") for lane in range(1, self._used + 1)]
-        return json.dumps({"displayTimeUnit": "ms", "traceEvents": [*names, *self._events]}, ensure_ascii=False)
+        return json.dumps({"displayTimeUnit": "ms", "traceEvents": [*names, *self._events]})
 
     def _start(self, task: str, at_s: float) -> None:
         taken = set(self._lanes.values())
