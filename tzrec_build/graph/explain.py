@@ -68,7 +68,13 @@ def plan_lines(plan: Plan) -> list[str]:
     return lines
 
 
+def _follows(one: Planned) -> bool:
+    return bool(one.causes) and one.causes[0].part == "upstream"
+
+
 def _short(one: Planned) -> str:
+    if _follows(one) and one.after:
+        return f"after {one.after[0]}" + (f"  ({duration_text(one.cost_s)})" if one.cost_s is not None else "")
     cost = f"  ({duration_text(one.cost_s)})" if one.cost_s is not None and one.state != "restore" else ""
     return f"{one.causes[0].text if one.causes else ''}{cost}"
 
@@ -92,7 +98,7 @@ def block(plan: Plan, one: Planned, *, running: str = "") -> list[str]:
         lines.append(f"    being built now {running}")
     lines += [f"    {text}" for text in accepted_lines(one.record)]
     followers = plan.downstream(one.task)
-    if followers and one.state != "fresh":
+    if followers and one.state != "fresh" and not _follows(one):  # else it is in the list of the one that it follows
         shown = ", ".join(followers[:SHOWN_FOLLOWERS])
         more = f" and {len(followers) - SHOWN_FOLLOWERS} more" if len(followers) > SHOWN_FOLLOWERS else ""
         lines.append(f"    then: {shown}{more}")

@@ -65,8 +65,9 @@ class Fingerprints:
                     continue
                 absent = [name for name in self._locked(spec, path) if name not in here]
                 if absent:
+                    shown = path if absent[0] == path else f"{absent[0]} of {path}"
                     raise DataError(
-                        f"{spec.name}: input {entry.name}: {absent[0]} of {path} is in inputs.lock but not here, and no cache "
+                        f"{spec.name}: input {entry.name}: {shown} is in inputs.lock but not here, and no cache "
                         "has what would be built from it; get the data, or share the cache of a machine that has it"
                     )
 

@@ -196,7 +196,9 @@ class _Planner:
         bad = tuple(dep for dep in self.needs[spec.name] if dep in self.lost)
         if bad:
             origin = self.lost[bad[0]]
-            return self._lost(spec, "blocked", Cause("upstream", origin, f"{origin} cannot be built"), (origin,))
+            return self._lost(
+                spec, "blocked", Cause("upstream", origin, f"{origin} comes before it, and would fail"), (origin,)
+            )
         try:
             return self._plan(spec)
         except (BuildError, OSError, subprocess.TimeoutExpired) as err:
@@ -272,7 +274,8 @@ class _Planner:
         self.moving.add(spec.name)
         self.roots[spec.name] = f"{spec.name}: {causes[0].text}" if causes else root
         if self.wish.all_causes or not causes:
-            causes = (*causes, Cause("upstream", after[0], f"{after[0]} comes before it ({root})"))
+            shown = root.removeprefix(f"{after[0]}: ")  # not twice the same name
+            causes = (*causes, Cause("upstream", after[0], f"{after[0]} comes before it ({shown})"))
         return Planned(spec.name, "maybe", causes, self._cost(spec), "", record, after)
 
     def _forced(self, spec: TaskSpec) -> Planned:

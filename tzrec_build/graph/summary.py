@@ -26,7 +26,7 @@ def artifacts_and_headlines(specs: Sequence[TaskSpec], made: Mapping[str, str]) 
     whole = sum(len(several) + 2 for several in folders.values()) <= MOST_LINES
     lines = list(_artifacts(folders) if whole else _counts(folders))
     found = [spec for several in folders.values() for spec in several if spec.headline]
-    found = [spec for spec in found if os.path.isfile(_headline(spec))]
+    found = [spec for spec in found if os.path.isfile(_headline(spec)) and os.path.getsize(_headline(spec))]
     if len(found) > MOST_HEADLINES:
         found = [spec for spec in found if made.get(spec.name) in {"built", "restored"}]
     for spec in found[:MOST_HEADLINES]:

@@ -99,4 +99,4 @@ def unknown(name: str, tasks: Iterable[Any], kind: str = "", also: Iterable[str]
 
 def _meant(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, sorted(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else "; `doit list --all` shows the tasks"
+    return f"; did you mean {near[0]!r}?" if near else "; `doit list --all` shows them"
