@@ -202,3 +202,10 @@ def test_a_build_that_is_interrupted_leaves_a_whole_trace_and_no_failure(project
     assert kinds[-1] == "build_end"
     project.doit("graph", "-o", "g.dot")
     assert "to be built; never built here" in (project.root / "g.dot").read_text()
+
+
+def test_events_of_a_forced_build_say_that_it_was_forced(chain):
+    chain.doit()
+    chain.doit("run", "--json-events", str(chain.root / "events"), "-a")
+    events = [json.loads(line) for line in (chain.root / "events").read_text().splitlines()]
+    assert {event["reason"] for event in events if event["event"] == "task_end"} == {"-a was given"}

@@ -25,12 +25,14 @@ class Wishes:
         events: stream of ``--json-events``, or None.
         plan: task -> "build", "restore" or "maybe", empty when no plan was taken.
         workers: how many tasks run at once.
+        forced: ``doit -a``.
     """
 
     def __init__(self) -> None:
         self.events: TextIO | None = None
         self.plan: dict[str, str] = {}
         self.workers = len(os.sched_getaffinity(0))
+        self.forced = False
 
 
 wishes = Wishes()
@@ -124,7 +126,8 @@ class Reporter:
         """Why a task ran, and its key once it is on record."""
         judged = getattr(self._tasks.get(task), "uptodate", None)
         record = None if task in self._failed else open_state().record(task)
-        return {"reason": repr(judged[0][0]) if judged else "", "key": record["key"] if record else None}
+        reason = ("-a was given" if wishes.forced else repr(judged[0][0])) if judged else ""
+        return {"reason": reason, "key": record["key"] if record else None}
 
     def _note(self, event: Event) -> None:
         """Keep what a task came to."""

@@ -48,6 +48,8 @@ class Graph(OptionsAnywhere, DoitCmdBase):  # type: ignore[misc]
         suffix = os.path.splitext(output)[1]
         if suffix not in {*WRITERS, *DRAWN}:
             raise InvalidCommand(f"--output: must end in one of {', '.join([*WRITERS, *DRAWN])}, got {output!r}")
+        if not os.path.isdir(os.path.dirname(os.path.abspath(output))):
+            raise InvalidCommand(f"{output}: cannot be written (no such folder); name another file")
         tasks = {task.name: task for task in self.task_list if task.actions}
         wanted = chosen_tasks(tasks, pos_args)
         names = [name for name in tasks if name in wanted]
@@ -98,8 +100,6 @@ def _states(tasks: Mapping[str, Any], names: list[str]) -> dict[str, tuple[str, 
 
 def _draw(text: str, output: str) -> None:
     """Draw in a child process: the picture's library is heavy, and nothing for this floor."""
-    if not os.path.isdir(os.path.dirname(os.path.abspath(output))):
-        raise InvalidCommand(f"{output}: cannot be written (no such folder); name another file")
     with tempfile.TemporaryDirectory(prefix="tzrec-graph-") as folder:
         path = os.path.join(folder, "geometry.json")
         write_text(path, text)

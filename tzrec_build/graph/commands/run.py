@@ -75,6 +75,7 @@ class Run(ClearErrors, DoitRun):  # type: ignore[misc]
     def _execute(self, *args: Any, **kwargs: Any) -> int:
         if kwargs["always"]:
             force()
+            wishes.forced = True
         _settle()
         wishes.workers = kwargs["num_process"] or 1
         reporter = kwargs["reporter"]
