@@ -15,6 +15,7 @@ import pytest
 from tests.e2e.pages import ROOT
 from tests.e2e.project import Project
 from tests.e2e.stand_in import PIPELINES, write_project
+from tzrec_build.config.easyrec.facts import EasyRecFiles, easyrec_facts
 from tzrec_build.config.facts import config_facts
 from tzrec_build.graph.action import expand_argv
 from tzrec_build.graph.closure import Closure
@@ -28,6 +29,8 @@ MORE = {
     "movielens_rank": '[predict.all]\ninput = "movielens:tables/rank_eval.parquet"\n[export]\n[benchmark]\nruns = 1\n',
     "movielens_match": "",
 }
+OLD = '[config]\neasyrec = "easyrec.config"\nfeature_info = "info.csv"\n'  # only its tasks on configs are run
+OLD_TASKS = {"convert:old", "config:old", "feature_info:old"}
 BYTECODE = re.compile(r"__pycache__/([^/]+?)\.cpython-\d+(?:\.opt-\d)?\.pyc(?:\.\d+)?$")
 
 
@@ -39,6 +42,9 @@ def project(tmp_path_factory) -> Project:
     shutil.copytree(project.path("movielens/made"), project.path("movielens/build/tables"))
     for name, text in MORE.items():
         project.write(f"{name}/pipeline.toml", PIPELINES[name] + text)
+    project.write("old/pipeline.toml", OLD)
+    shutil.copy(project.path("movielens_rank/easyrec.config"), project.path("old"))
+    project.write("old/info.csv", 'feature,feature_info\nuser_id,"{""embedding_dim"": 8}"\n')
     return project
 
 
@@ -71,11 +77,13 @@ def opened(project) -> dict[str, tuple[str, set[str]]]:
 
 def specs(project):
     def facts(pipeline, edits):
+        if pipeline.config.easyrec:
+            return easyrec_facts(EasyRecFiles(pipeline.folder, pipeline.config.easyrec), edits)
         return config_facts(f"{pipeline.folder}/{pipeline.config.path}", edits)
 
     compiled = compile_workspace(load_workspace(str(project.root)), facts)
     assert not compiled.broken
-    return compiled.specs
+    return [spec for spec in compiled.specs if not spec.name.endswith(":old") or spec.name in OLD_TASKS]
 
 
 def source(path):

@@ -28,7 +28,12 @@ _CHOICES = {  # message.oneof -> prefix of its registry key
 
 
 def config_facts(path: str | os.PathLike[str], edits: Mapping[str, object] | None = None) -> dict[str, object]:
-    """Load a config, apply edits (see `edit.edit_config`) and give the facts about it, all JSON values.
+    """Load a config, apply edits (see `edit.edit_config`) and give the facts about it."""
+    return facts_about(edit_config(load_pipeline_config(path), edits or {}))
+
+
+def facts_about(config: EasyRecConfig) -> dict[str, object]:
+    """Give the facts about a config, all JSON values.
 
     Returns:
         `paths`: path fields with kind and readers (see `paths.classified_paths`); `kinds`: sorted registry keys such as
@@ -36,7 +41,6 @@ def config_facts(path: str | os.PathLike[str], edits: Mapping[str, object] | Non
         `label_fields`; `pick`: how the config wants its checkpoint chosen (`by` latest or best, `metric`,
         `smaller_is_better`; a metric that the file does not name is "").
     """
-    config = edit_config(load_pipeline_config(path), edits or {})
     export = config.export_config
     return {
         "paths": classified_paths(config),

@@ -153,10 +153,10 @@ def _scope(bare: Scope, facts_of: FactsOf) -> Scope:
     pipeline = bare.pipeline
     if pipeline.config is None:
         return bare
-    if bare.place(pipeline.config.path)[1]:
-        raise NotSupportedError(
-            "[config] path that another task makes", f"{pipeline.source}; keep the config as a file"
-        )
+    for key in ("path", "easyrec", "fg_json", "schema"):  # read before any task runs
+        text = getattr(pipeline.config, key)
+        if text and bare.place(text)[1]:
+            raise NotSupportedError(f"[config] {key} that another task makes", f"{pipeline.source}; keep it as a file")
     edits: dict[str, object] = {}
     edited: dict[str, tuple[str, str]] = {}
     for path, value in pipeline.config.edit:

@@ -23,7 +23,7 @@ class Seen(NamedTuple):
     Attributes:
         root: the checkout.
         toml: absolute path of every TOML file, in order.
-        files: those, the configs and the code that reads them -> xxh3-128.
+        files: those, the configs and the code that reads them -> xxh3-128, b"" where there is none.
         env: environment variables that [each] names, with the values seen.
         globs: (folder, pattern, matches) of every glob in [each].
     """

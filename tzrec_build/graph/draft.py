@@ -73,13 +73,14 @@ class Draft:
     def _add_made(self, name: str, word: Made) -> bool:
         pipeline = self.scope.pipeline
         tasks = self.scope.made[pipeline.name]
-        artifact = word.path.partition("/")[0]
+        path = next((one for one in (word.path, *word.fallbacks) if one.partition("/")[0] in tasks), word.path)
+        artifact = path.partition("/")[0]
         if artifact not in tasks:
             if word.optional:
                 return False
             raise RuntimeError(f"bug: a rule of {pipeline.name} reads {artifact!r}, which no rule makes")
         self.deps.setdefault(tasks[artifact], ())
-        path = f"{pipeline.build_dir}/{word.path}"
+        path = f"{pipeline.build_dir}/{path}"
         self.inputs.append(Input(name, (path,), made=frozenset({path}), optional=word.optional))
         return True
 
@@ -121,7 +122,7 @@ class Draft:
                 self.deps.setdefault(task, ("config", "edit", edit))
             else:
                 scope.check_own_paths(row["field"], paths)
-            source = scope.pipeline.config.path if scope.pipeline.config else ""
+            source = scope.pipeline.config.file if scope.pipeline.config else ""
             made = frozenset(paths if task else ())
             fingerprint = scope.pipeline.data.fingerprint if row["kind"] == "table" else "content"
             self.inputs.append(Input(row["field"], paths, named_in=source, made=made, fingerprint=fingerprint))

@@ -22,10 +22,16 @@ class ConfigSpec(NamedTuple):
 
     path: str = ""
     easyrec: str = ""
-    fg_json: str = ""
+    fg_json: str = ""  # of `easyrec`; "" for the one that it names
+    schema: str = ""  # EasyRec package that `easyrec` is read with; "" for our schema
     feature_info: str = ""
     edit: tuple[tuple[str, EditValue], ...] = ()  # edit path -> value, in file order
     model: str = ""  # FILE.py:CLASS in place of the config's model
+
+    @property
+    def file(self) -> str:
+        """The user's file."""
+        return self.path or self.easyrec
 
 
 class DataSpec(NamedTuple):

@@ -132,9 +132,11 @@ def _check_config(instance: Instance, problems: Problems) -> None:
         problems.add(merged.at(("config", "edit", path)), f"[config.edit] {path!r} is set twice; remove one")
     if ("path" in config) == ("easyrec" in config):
         got = "both" if "path" in config else "neither"
-        problems.add(merged.at(("config",)), f"[config] must have either path or easyrec, got {got}; keep one")
-    if "fg_json" in config and "easyrec" not in config:
-        problems.add(merged.at(("config", "fg_json")), "[config] fg_json only has an effect with easyrec; remove it")
+        at = ("config", "easyrec") if "path" in config else ("config",)
+        problems.add(merged.at(at), f"[config] must have either path or easyrec, got {got}; keep one")
+    for key in ("fg_json", "schema"):
+        if key in config and "easyrec" not in config:
+            problems.add(merged.at(("config", key)), f"[config] {key} only has an effect with easyrec; remove it")
 
 
 def _check_checkpoint(instance: Instance, problems: Problems) -> None:

@@ -199,7 +199,15 @@ OUTPUTS = Key(
 TABLES: Mapping[str, Table] = {
     "config": Table(
         ConfigSpec,
-        {"path": PATH, "easyrec": PATH, "fg_json": PATH, "feature_info": PATH, "edit": EDITS, "model": MODEL},
+        {
+            "path": PATH,
+            "easyrec": PATH,
+            "fg_json": PATH,
+            "schema": PATH,
+            "feature_info": PATH,
+            "edit": EDITS,
+            "model": MODEL,
+        },
     ),
     "data": Table(
         DataSpec,

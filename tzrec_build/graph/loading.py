@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
-from tzrec_build.errors import BuildError
 from tzrec_build.graph.compile import compile_workspace
 from tzrec_build.graph.compiled import Compiled, Seen
+from tzrec_build.graph.config_facts import ConfigFacts
 from tzrec_build.graph.fresh import Judge
-from tzrec_build.graph.grammar import PipelineSpec, Workspace
+from tzrec_build.graph.grammar import Workspace
 from tzrec_build.graph.rows import Row, make_rows
 from tzrec_build.graph.spec import Input, TaskSpec
 from tzrec_build.graph.workspace import load_right_pipelines
@@ -32,7 +30,7 @@ class Loader:
 
     def __init__(self, judge: Judge, root: str, code_root: str) -> None:
         self._judge, self._root, self._code_root = judge, root, code_root
-        self._configs: dict[str, bytes] = {}
+        self._facts = ConfigFacts(judge, root)
 
     def load(self) -> Compiled:
         """Compile the workspace.
@@ -41,7 +39,7 @@ class Loader:
             BuildError: workspace.toml is wrong, or every pipeline. One that is wrong becomes a task that fails.
         """
         workspace, wrong = load_right_pipelines(self._root)
-        found = compile_workspace(workspace, self._facts)
+        found = compile_workspace(workspace, self._facts.of)
         specs = list(found.specs)
         if self._root == self._code_root:  # every tool reads configs with the generated code
             specs = [
@@ -64,31 +62,8 @@ class Loader:
         code = [f"{self._code_root}/{path}" for path in self._judge.closure.digests(READER)]
         files = {path: digests.xxh(path) or b"" for path in (*workspace.files, *code)}
         return Seen(
-            self._root, workspace.files, tuple({**files, **self._configs}.items()), workspace.env, workspace.globs
+            self._root, workspace.files, tuple({**files, **self._facts.files}.items()), workspace.env, workspace.globs
         )
-
-    def _facts(self, pipeline: PipelineSpec, edits: Mapping[str, object]) -> Mapping[str, Any]:
-        """Facts of a pipeline's config, kept under the digest of its text, its edits and the code that reads it."""
-        if pipeline.config is None:
-            raise RuntimeError("bug: facts are asked of a pipeline without [config]")
-        path = os.path.normpath(os.path.join(pipeline.folder, pipeline.config.path))
-        judge = self._judge
-        xxh = judge.digests.xxh(path)
-        if xxh is None:
-            shown = os.path.relpath(path, self._root)
-            raise BuildError(
-                f"{pipeline.source}: [config] path: no such file {shown}; put it there or correct the path"
-            )
-        self._configs[path] = xxh
-        code = judge.closure.digests("tzrec_build.config.facts")
-        key = f"facts {xxh.hex()} {sorted(edits.items())} {sorted(code.items())}"
-        facts = judge.state.facts(key)
-        if facts is None:
-            from tzrec_build.config.facts import config_facts
-
-            facts = config_facts(path, edits)
-            judge.state.set_facts(key, facts)
-        return facts
 
     def _broken(self, name: str, place: tuple[str, str], error: str) -> Row:
         folder, build_dir = place

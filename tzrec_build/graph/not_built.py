@@ -14,9 +14,6 @@ class NotBuilt(NamedTuple):
 
 
 NOT_BUILT: tuple[NotBuilt, ...] = (
-    NotBuilt("config", "easyrec"),
-    NotBuilt("config", "fg_json"),
-    NotBuilt("config", "feature_info"),
     NotBuilt("data", "fingerprint", ("content", "stat", "lock")),
     NotBuilt("train", "processes", (1,)),
     NotBuilt("train", "nodes", (1,)),

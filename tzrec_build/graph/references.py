@@ -21,6 +21,7 @@ PREVIOUS = re.compile(r"([a-z_]+)\[([A-Za-z_][A-Za-z0-9_]*)-([1-9][0-9]{0,3})\](
 ARTIFACTS: Mapping[str, str] = {  # artifact -> table without which the pipeline does not make it
     "convert": "config",
     "config": "config",
+    "feature_info": "config",
     "select_config": "select",
     "train_select": "select",
     "importance": "select",

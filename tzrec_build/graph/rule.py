@@ -22,10 +22,17 @@ from tzrec_build.graph.grammar import PipelineSpec
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A file or folder of another artifact of the same pipeline; `optional`: left out where no rule makes it, and it may be absent."""
+    """A file or folder of another artifact of the same pipeline.
+
+    Attributes:
+        path: artifact, or artifact/file.
+        optional: left out where no rule makes it, and it may be absent.
+        fallbacks: other paths, of which the first that a rule makes is taken where none makes `path`.
+    """
 
     path: str
     optional: bool = False
+    fallbacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +78,7 @@ class Switch:
 
 MODEL_TOOLS = frozenset({"train", "evaluate", "predict", "export"})  # make the model of the config, or [config] model
 LIGHT_TOOLS = frozenset(
-    {"project_config", "prune", "pick_checkpoint", "benchmark"}
+    {"convert_easyrec", "project_config", "feature_info", "prune", "pick_checkpoint", "benchmark"}
 )  # pure, and done in well under a second
 
 Word: TypeAlias = "Made | Given | Param | Out | Model | Runs | Extras | Switch | str"

@@ -1,23 +1,13 @@
-"""The table of rules: one `Rule` per artifact, with the tool that makes it, what the tool reads and its flags."""
+"""The table of rules: one `Rule` per artifact, with the tool that makes it, what the tool reads and its flags.
+
+Those from a user's config to the one that is trained stand in `config_rules.py`.
+"""
 
 from __future__ import annotations
 
+from tzrec_build.graph.config_rules import CONFIG_RULES, DEVICE, TORCH, TRAINED, has_config
 from tzrec_build.graph.grammar import PipelineSpec
-from tzrec_build.graph.rule import Extras, Flags, Given, Made, Model, Out, Param, Rule, Runs, Switch
-
-_TORCH = ("torch", "torchrec", "fbgemm-gpu", "torchmetrics", "tensordict", "numpy", "pyarrow", "protobuf")
-
-
-def _has_config(p: PipelineSpec) -> bool:
-    return p.config is not None
-
-
-def _selects(p: PipelineSpec) -> bool:
-    return p.config is not None and p.select is not None
-
-
-def _keeps_all(p: PipelineSpec) -> bool:
-    return p.config is not None and p.select is None
+from tzrec_build.graph.rule import Extras, Flags, Given, Made, Model, Out, Param, Rule, Runs
 
 
 def _trains(p: PipelineSpec) -> bool:
@@ -41,126 +31,26 @@ def _seeds(p: PipelineSpec) -> list[tuple[str, object]]:
     return [(str(p.train.seed + i), p.train.seed + i) for i in range(1, (p.benchmark.runs if p.benchmark else 0) + 1)]
 
 
-_DEVICE: Flags = (("--threads", Param("train.threads")), ("--device", Param("train.device")))
-_TRAINED = ("model.ckpt-*",)
 _LEARN: Flags = (  # of every training on the final config; seed and evaluation are the rule's own
     ("--pipeline_config_path", Made("final_config/train.config")),
     ("--train_input_path", Given("data.train")),
     ("--model_dir", Out()),
-    *_DEVICE,
+    *DEVICE,
     ("--fine_tune_checkpoint", Given("train.init_from", optional=True)),
 )
 
 RULES: tuple[Rule, ...] = (
-    Rule(
-        "config",
-        "check the pipeline config, apply [config.edit], write it in canonical form",
-        "project_config",
-        (
-            ("--pipeline_config_path", Given("config.path")),
-            ("--output_dir", Out()),
-            ("--edit_config_json", Param("config.edit")),
-        ),
-        ("pipeline.config",),
-        _has_config,
-    ),
-    Rule(
-        "select_config",
-        "the config of the selection training: variational dropout switched on",
-        "project_config",
-        (
-            ("--pipeline_config_path", Made("config/pipeline.config")),
-            ("--output_dir", Out()),
-            ("--purposes", "select"),
-            ("--require_variational_dropout", Param("select.regularization_lambda")),
-        ),
-        ("select.config",),
-        _selects,
-    ),
-    Rule(
-        "train_select",
-        "train with variational dropout, to learn which features matter",
-        "train",
-        (
-            ("--pipeline_config_path", Made("select_config/select.config")),
-            ("--train_input_path", Given("data.train")),
-            ("--model_dir", Out()),
-            ("--seed", Param("train.seed")),
-            *_DEVICE,
-        ),
-        _TRAINED,
-        _selects,
-        purpose="select",
-        packages=_TORCH,
-        threads="train.threads",
-    ),
-    Rule(
-        "importance",
-        "feature importance from variational dropout: a table and a picture per feature group",
-        "feature_importance",
-        (
-            ("--pipeline_config_path", Made("select_config/select.config")),
-            ("--model_dir", Made("train_select")),
-            ("--output_dir", Out()),
-            ("--visualize", Switch()),
-        ),
-        ("feature_dropout_ratio_*.csv",),
-        _selects,
-        packages=("torch", "matplotlib", "numpy", "protobuf"),
-    ),
-    Rule(
-        "prune",
-        "the config with the [select] topk features of each group only",
-        "prune",
-        (
-            ("--pipeline_config_path", Made("config/pipeline.config")),
-            ("--importance_dir", Made("importance")),
-            ("--topk", Param("select.topk")),
-            ("--output_config_path", Out("pipeline.config")),
-        ),
-        ("pipeline.config",),
-        _selects,
-    ),
-    *(
-        Rule(
-            "final_config",
-            "the config that is trained, and the part of it that each later tool reads",
-            "project_config",
-            (
-                ("--pipeline_config_path", Made(source)),
-                ("--output_dir", Out()),
-                ("--purposes", "train,eval,predict,fg,export"),
-            ),
-            ("pipeline.config", "train.config", "eval.config", "predict.config", "fg.config", "export.config"),
-            when,
-        )
-        for source, when in (("prune/pipeline.config", _selects), ("config/pipeline.config", _keeps_all))
-    ),
-    Rule(
-        "fg",
-        "fg.json and its vocabulary files, for the feature generator in serving",
-        "fg_json",
-        (
-            ("--pipeline_config_path", Made("final_config/fg.config")),
-            ("--fg_output_dir", Out()),
-            ("--reserves", Param("fg.reserves")),
-            ("--remove_bucketizer", Param("fg.remove_bucketizer")),
-        ),
-        ("fg.json",),
-        _has_config,
-        purpose="fg",
-        packages=("pyarrow", "numpy", "protobuf"),
-    ),
+    *CONFIG_RULES,
     *(
         Rule(
             "train",
             "train the final model",
             "train",
             (*_LEARN, ("--seed", Param("train.seed")), *evaluated),
-            _TRAINED,
+            TRAINED,
             when,
             purpose="train",
-            packages=_TORCH,
+            packages=TORCH,
             threads="train.threads",
         )
         # Evaluated while it trains only where [pick] compares checkpoints: else another evaluation table would train again.
@@ -201,12 +91,12 @@ RULES: tuple[Rule, ...] = (
             ("checkpoint", Model()),
             ("--eval_input_path", Given("data.eval")),
             ("--eval_result_path", Out("eval_result.txt")),
-            *_DEVICE,
+            *DEVICE,
         ),
         ("eval_result.txt",),
-        _has_config,
+        has_config,
         purpose="eval",
-        packages=_TORCH,
+        packages=TORCH,
         threads="train.threads",
         needs_table="data.eval",
     ),
@@ -219,13 +109,13 @@ RULES: tuple[Rule, ...] = (
             ("checkpoint", Model()),
             ("--eval_input_path", Given("item.data")),
             ("--eval_result_path", Out("eval_result.txt")),
-            *_DEVICE,
+            *DEVICE,
         ),
         ("eval_result.txt",),
-        _has_config,
+        has_config,
         items=lambda p: [(one.name, one) for one in p.evals],
         purpose="eval",
-        packages=_TORCH,
+        packages=TORCH,
         threads="train.threads",
     ),
     Rule(
@@ -239,13 +129,13 @@ RULES: tuple[Rule, ...] = (
             ("--predict_output_path", Out()),
             ("--reserved_columns", Param("item.reserved")),
             ("--output_columns", Param("item.output_columns")),
-            *_DEVICE,
+            *DEVICE,
         ),
         ("part-*",),
-        _has_config,
+        has_config,
         items=lambda p: [(one.name, one) for one in p.predicts],
         purpose="predict",
-        packages=_TORCH,
+        packages=TORCH,
         threads="train.threads",
     ),
     Rule(
@@ -261,7 +151,7 @@ RULES: tuple[Rule, ...] = (
         (),
         lambda p: p.export is not None,
         purpose="export",
-        packages=_TORCH,
+        packages=TORCH,
     ),
     Rule(
         "embed",
@@ -274,12 +164,12 @@ RULES: tuple[Rule, ...] = (
             ("--predict_output_path", Out()),
             ("--tower", Param("index.tower")),
             ("--reserved_columns", Param("index.id_field")),
-            *_DEVICE,
+            *DEVICE,
         ),
         ("part-*",),
         _embeds_items,
         purpose="predict",
-        packages=_TORCH,
+        packages=TORCH,
         threads="train.threads",
     ),
     *(
@@ -296,7 +186,7 @@ RULES: tuple[Rule, ...] = (
                 ("--ivf_nlist", Param("index.ivf_nlist")),
                 ("--hnsw_M", Param("index.hnsw_M")),
                 ("--hnsw_efConstruction", Param("index.hnsw_efConstruction")),
-                *_DEVICE,
+                *DEVICE,
             ),
             ("faiss_index", "id_mapping"),
             when,
@@ -319,12 +209,12 @@ RULES: tuple[Rule, ...] = (
             ("--predict_output_path", Out()),
             ("--tower", "user"),
             ("--reserved_columns", Param("hitrate_columns")),
-            *_DEVICE,
+            *DEVICE,
         ),
         ("part-*",),
         lambda p: p.hitrate is not None,
         purpose="predict",
-        packages=_TORCH,
+        packages=TORCH,
         threads="train.threads",
     ),
     Rule(
@@ -355,7 +245,7 @@ RULES: tuple[Rule, ...] = (
         lambda p: p.benchmark is not None,
         items=_seeds,
         purpose="train",
-        packages=_TORCH,
+        packages=TORCH,
         threads="train.threads",
     ),
     Rule(
@@ -383,7 +273,7 @@ RULES: tuple[Rule, ...] = (
             ("--output_dir", Out()),
         ),
         ("index.html", "headline.txt"),
-        _has_config,
+        has_config,
         extra=(
             Made("final_config/pipeline.config", optional=True),
             Made("importance", optional=True),

@@ -16,6 +16,7 @@ from tzrec_build.graph.references import Ref, parse_ref
 
 Facts = Mapping[str, Any]
 TABLE_FIELDS = {"data.train": "train_input_path", "data.eval": "eval_input_path"}
+FG_JSON = "fg_json_path"  # the fact which fg.json an EasyRec config names
 _DEFAULT_EMBEDDING = {"item": "item_tower_emb", "user": "user_tower_emb"}
 
 
@@ -94,6 +95,9 @@ class Scope:
         if not texts and path in TABLE_FIELDS:
             texts = tuple(filter(None, str(self.facts.get(TABLE_FIELDS[path], "")).split(",")))
             self.check_own_paths(TABLE_FIELDS[path], texts)
+        elif not texts and path == "config.fg_json" and self.facts.get(FG_JSON):
+            texts = (str(self.facts[FG_JSON]),)
+            self.check_own_paths(FG_JSON, texts)
         return texts
 
     def check_own_paths(self, field_path: str, paths: Iterable[str]) -> None:
@@ -102,7 +106,7 @@ class Scope:
         Raises:
             ConfigError: one does; the message names both places.
         """
-        source = self.pipeline.config.path if self.pipeline.config else ""
+        source = self.pipeline.config.file if self.pipeline.config else ""
         for path in paths:
             try:
                 self.builds.check(self.pipeline.folder, path)

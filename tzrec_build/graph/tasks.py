@@ -147,7 +147,7 @@ class Graph:
         try:
             with open(path, "rb") as file:
                 found = compiled.loads(file.read())
-            same = all(judge.digests.xxh(name) == xxh for name, xxh in found.seen.files)
+            same = all((judge.digests.xxh(name) or b"") == xxh for name, xxh in found.seen.files)
             if same and compiled.still_holds(found.seen, self.root, os.environ):
                 return found
         except (OSError, ValueError, CorruptError):

@@ -14,7 +14,6 @@ from tzrec_build.files import write_json, write_text
 from tzrec_build.tools.entry import run_tool
 
 if TYPE_CHECKING:
-    from tzrec_build.config.easyrec.convert import Converted
     from tzrec_build.config.easyrec.fg_json import FgJson
 
 REPORT_NAME = "conversion_report.json"
@@ -31,6 +30,7 @@ class Spec:
     easyrec_config_path: str
     output_tzrec_config_path: str
     report_path: str = ""
+    table_path: str = ""
     fg_json_path: str = ""
     use_old_fg: bool = False
     easyrec_package_path: str = ""
@@ -47,20 +47,20 @@ def run_convert(spec: Spec) -> dict[str, Any]:
     Raises:
         ConfigError: a file is wrong; something has no counterpart (all of it is named); with `strict`, a field was dropped.
     """
-    from tzrec_build.config.easyrec.convert import convert, parse_easyrec
-    from tzrec_build.config.easyrec.receipt import report
-    from tzrec_build.config.load import canonical_text, read_config_text
-    from tzrec_build.config.schema_source import load_schema, our_schema
+    from tzrec_build.config.easyrec.convert import convert
+    from tzrec_build.config.easyrec.files import raise_refusals, read_easyrec
+    from tzrec_build.config.easyrec.receipt import report, table
+    from tzrec_build.config.load import canonical_text
 
-    package = spec.easyrec_package_path
-    schema = load_schema(package, spec.easyrec_package_sha256) if package else our_schema()
     path = spec.easyrec_config_path
-    source = parse_easyrec(read_config_text(path), path, schema)
+    source = read_easyrec(path, spec.easyrec_package_path, spec.easyrec_package_sha256)
     converted = convert(source, _fg_json(spec, source), use_old_fg=spec.use_old_fg)
     head = {"version": REPORT_VERSION, "source": os.path.basename(path), "strict": spec.strict}
     content = report(converted.receipt, converted.leaves, head)
     write_json(spec.report_path or _beside(spec.output_tzrec_config_path), content)
-    _raise_refusals(converted, path)
+    if spec.table_path:
+        write_text(spec.table_path, table(content))
+    raise_refusals(converted, path)
     if spec.strict and content["counts"]["dropped"]:
         _raise_drops(content, path)
     write_text(spec.output_tzrec_config_path, canonical_text(converted.config))
@@ -77,13 +77,6 @@ def _fg_json(spec: Spec, source: Any) -> FgJson | None:
 
 def _beside(output: str) -> str:
     return os.path.join(os.path.dirname(output), REPORT_NAME)
-
-
-def _raise_refusals(converted: Converted, path: str) -> None:
-    refusals = converted.receipt.refusals
-    if refusals:
-        lines = [f"{path}: {one.path}: {one.text}" for one in refusals]
-        raise ConfigError("\n".join([*lines, f"{path}: not converted; change what is named above"]))
 
 
 def _raise_drops(content: dict[str, Any], path: str) -> None:
@@ -105,6 +98,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--report_path", default="", help=f"the receipt to write (default: {REPORT_NAME} beside the config)"
     )
+    parser.add_argument("--table_path", default="", help="the receipt as text to write (default: print it only)")
     parser.add_argument(
         "--fg_json_path", default="", help="EasyRec's fg.json (default: the one that the config names, if any)"
     )
@@ -132,6 +126,7 @@ def _run(args: argparse.Namespace) -> None:
         args.easyrec_config_path,
         args.output_tzrec_config_path,
         args.report_path,
+        args.table_path,
         args.fg_json_path,
         args.use_old_fg,
         args.easyrec_package_path,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from tzrec_build.config.feature_update import UpdateReport, update_features
 from tzrec_build.config.load import load_pipeline_config, save_pipeline_config
+from tzrec_build.data.paths import find_files
 from tzrec_build.errors import ConfigError, NotSupportedError
+from tzrec_build.files import write_json
 from tzrec_build.protos.tzrec.pipeline_pb2 import EasyRecConfig
 from tzrec_build.tools.entry import run_tool
 from tzrec_build.tools.feature_info_table import load_infos
@@ -52,6 +55,17 @@ def report_lines(report: UpdateReport) -> list[str]:
     return lines
 
 
+def report_json(report: UpdateReport, files: Sequence[str]) -> dict[str, list[str]]:
+    """Give a report as JSON values; the table's files go by their names, so that it is the same wherever they lie."""
+
+    def short(text: str) -> str:
+        for file in files:
+            text = text.replace(f"{file}:", f"{os.path.basename(file)}:")
+        return text
+
+    return {name: [short(text) for text in texts] for name, texts in asdict(report).items()}
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Flags of the tool."""
     parser = argparse.ArgumentParser(prog="tzrec-build feature_info", description=__doc__)
@@ -60,6 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--config_table_path", required=True, help="table with the columns feature, feature_info, message"
     )
     parser.add_argument("--model_config_path", default="", help="config to write")
+    parser.add_argument("--report_path", default="", help="report to write as JSON (default: print it only)")
     parser.add_argument(
         "--reader_type", default="", help="CsvReader or ParquetReader; the files' names decide when it is not given"
     )
@@ -92,6 +107,8 @@ def _run(args: argparse.Namespace) -> None:
         print_changes(diff_configs(config, new))
     else:
         save_pipeline_config(new, args.model_config_path)
+        if args.report_path:
+            write_json(args.report_path, report_json(report, find_files(args.config_table_path)))
     print("\n".join(report_lines(report)), file=sys.stderr if args.dry_run else sys.stdout)
 
 

@@ -72,26 +72,39 @@ class FgJson:
 def find_fg_json(flag: str, source: Any, config_path: str) -> FgJson | None:
     """Read the fg.json of a flag, or else the one that the config names; None when neither names one.
 
-    A path in a config counts from the current folder, then from the folder of the config.
-
     Raises:
         ConfigError: the file is not there or holds no features.
     """
-    named = str(source.fg_json_path).removeprefix("!") if "fg_json_path" in source.DESCRIPTOR.fields_by_name else ""
     if flag:
-        return _load(flag)
-    if not named:
+        return load_fg_json(flag)
+    places = places_of_fg_json(source, config_path)
+    if not places:
         return None
-    places = [Path(named), Path(config_path).parent / named, Path(config_path).parent / Path(named).name]
-    found = next((place for place in places if place.is_file()), None)
+    found = next((place for place in places if Path(place).is_file()), None)
     if found is None:
         raise ConfigError(
-            f"{config_path}: fg_json_path must name a file, got {named!r}; give the file by --fg_json_path"
+            f"{config_path}: fg_json_path must name a file, got {places[0]!r}; give the file by --fg_json_path"
         )
-    return _load(str(found))
+    return load_fg_json(found)
 
 
-def _load(path: str) -> FgJson:
+def places_of_fg_json(source: Any, config_path: str) -> list[str]:
+    """List where the fg.json that a config names may lie, first choice first; empty when it names none.
+
+    A path in a config counts from the current folder, then from the folder of the config, where it may also lie by its name alone.
+    """
+    named = str(source.fg_json_path).removeprefix("!") if "fg_json_path" in source.DESCRIPTOR.fields_by_name else ""
+    beside = Path(config_path).parent
+    places = (Path(named), beside / named, beside / Path(named).name) if named else ()
+    return list(dict.fromkeys(map(str, places)))
+
+
+def load_fg_json(path: str) -> FgJson:
+    """Read an fg.json.
+
+    Raises:
+        ConfigError: the file cannot be read, or holds no features.
+    """
     text = read_config_text(path)
     try:
         content = json.loads(text)
