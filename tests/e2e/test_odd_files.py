@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 LIST = """
 [step.list]
@@ -97,3 +99,34 @@ def test_what_another_build_made_in_the_meantime_is_not_made_again(project):
     assert one.returncode == 0
     assert "built = 0, restored = 0, up to date = 2, failed = 0" in rest
     assert project.path("p/ran").read_text() == "x\n"
+
+
+def test_a_command_that_names_a_file_which_nothing_declares_is_not_run(project):
+    pipeline = '[step.run]\ncommand = ["sh", "run.sh", "{outputs.o}"]\noutputs = { o = "o" }\n'
+    project.write("p/pipeline.toml", pipeline)
+    project.write("p/run.sh", "echo one > $1\n")
+    done = project.doit()
+    assert done.code == 1
+    assert (
+        "step:p:run: command names the file 'run.sh', which no input declares: an edit of it would rerun nothing; "
+        "add NAME = 'run.sh' to inputs"
+    ) in done.out
+    project.write("p/pipeline.toml", pipeline + 'inputs = { script = "run.sh" }\n')
+    assert project.doit().ran == {"step:p:run"}
+    project.write("p/run.sh", "echo two > $1\n")
+    assert project.doit().ran == {"step:p:run"}
+    assert project.path("p/build/run/o").read_text() == "two\n"
+
+
+def test_a_damaged_object_in_the_cache_is_told_and_built_again(project):
+    project.write("p/pipeline.toml", LIST)
+    project.write("p/d/x", "1")
+    project.doit()
+    (found,) = Path(project.cache).rglob("objects/*/*")
+    found.chmod(0o644)
+    found.write_text("D" * found.stat().st_size)
+    shutil.rmtree(project.path("p/build"))
+    done = project.doit()
+    assert done.ran == {"step:p:list"}
+    assert "step:p:list: cache entry is damaged, it is built again (" in done.out
+    assert project.path("p/build/list/o.txt").read_text() == "d:\nx\n"

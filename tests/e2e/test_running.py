@@ -248,6 +248,9 @@ def test_a_training_that_is_killed_is_salvaged_and_then_goes_on_to_the_same_bits
     assert "train:p  partial, step " in salvaged.out
     assert (project.path("p/build/train/model.ckpt-25/model")).is_dir()
     assert "partial, salvaged at step" in project.doit("why", "train:p").out
+    refused = project.doit("accept", "train:p", "--because", "long enough")
+    assert refused.code == 1
+    assert "train:p: must be whole to be accepted, got a training salvaged at step " in refused.out
     assert project.doit("-s", "pick:p").ran == {"pick:p"}
     build = start(project, "train:p", TZREC_RESUME_EVERY_S="0.5")
     log = lambda: "".join(path.read_text() for path in steps.glob("*/log"))  # noqa: E731

@@ -79,6 +79,11 @@ def _checked(judge: Judge, spec: TaskSpec, snapshot: Snapshot) -> tuple[dict[str
         raise BuildError(
             f"{spec.name}: must have been built here to be accepted; build it, or restore it with doit {spec.name}"
         )
+    if "partial" in record:
+        raise BuildError(
+            f"{spec.name}: must be whole to be accepted, got a training salvaged at step {record['partial']}; "
+            f"doit {spec.name} goes on with it"
+        )
     causes = Teller(judge, lambda path: path).causes(spec, record, snapshot, {}, every=True)
     damaged = [cause for cause in causes if cause.part == "output"]
     if damaged:

@@ -270,6 +270,8 @@ def _restore(shop: Workshop, spec: TaskSpec, key: str, work: str) -> Any:
     try:
         shop.cache.restore(manifest, _path(publish.fresh_out(spec, work)), immutable=spec.immutable)
     except CorruptError as err:
-        shop.console.progress(spec.name, f"cache entry is damaged, building instead ({err})")
+        from tzrec_build.logs import logger
+
+        logger.warning("%s: cache entry is damaged, it is built again (%s)", spec.name, err)
         return None
     return manifest

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tzrec_build.errors import BuildError
 from tzrec_build.faults import fault_point
 from tzrec_build.graph import child, publish
+from tzrec_build.graph.digests import find
 from tzrec_build.graph.fresh import Judge, Snapshot
 from tzrec_build.graph.frozen import EditedError
 from tzrec_build.graph.frozen_inputs import freeze_inputs
@@ -50,6 +51,7 @@ def run(shop: Workshop, spec: TaskSpec, before: Snapshot, work: Work) -> None:
     """
     console = shop.console
     shop.judge.fingerprints.check_present(spec)
+    _check_named_files(spec)
     with shop.slots.held(spec.resources, lambda line: console.progress(spec.name, line)), _code(shop, spec) as frozen:
         code_root, digests = frozen
         _check_code(shop.judge, before, digests)
@@ -64,6 +66,30 @@ def run(shop: Workshop, spec: TaskSpec, before: Snapshot, work: Work) -> None:
     os.makedirs(records, exist_ok=True)
     os.replace(os.path.join(spec.folder, work.folder, "log"), os.path.join(records, "log"))
     _check_unchanged(shop.judge, spec, before, work.folder, {*copies, *digests})
+
+
+def _check_named_files(spec: TaskSpec) -> None:
+    """Raise BuildError when the command of a step names a file that is not in its key: an edit of it would rerun nothing."""
+    for i, word in enumerate(() if spec.module else spec.argv):
+        path = os.path.normpath(os.path.join(spec.folder, word))
+        is_program = not i and "/" not in word  # looked for on PATH
+        if is_program or "{" in word or not path.startswith(f"{_checkout_of(spec)}/") or not os.path.isfile(path):
+            continue
+        code = {os.path.normpath(os.path.join(spec.folder, name)) for name in spec.code}
+        if path not in code and path not in _declared(spec):
+            raise BuildError(
+                f"{spec.name}: command names the file {word!r}, which no input declares: an edit of it would rerun nothing; "
+                f"add NAME = {word!r} to inputs"
+            )
+
+
+def _checkout_of(spec: TaskSpec) -> str:
+    """The folder with ``workspace/NAME/`` in it: what lies elsewhere is the machine's."""
+    return os.path.dirname(os.path.dirname(spec.folder))
+
+
+def _declared(spec: TaskSpec) -> set[str]:
+    return {file for entry in spec.inputs for path in entry.paths for _, file in find(spec.folder, path)}
 
 
 def _code(shop: Workshop, spec: TaskSpec) -> Frozen:
