@@ -130,3 +130,16 @@ def test_a_damaged_object_in_the_cache_is_told_and_built_again(project):
     assert done.ran == {"step:p:list"}
     assert "step:p:list: cache entry is damaged, it is built again (" in done.out
     assert project.path("p/build/list/o.txt").read_text() == "d:\nx\n"
+
+
+def test_what_is_built_is_what_is_restored_folders_without_files_too(project):
+    command = '["sh", "-c", "mkdir -p $0/a/empty $0/b && touch $0/a/x", "{out}"]'
+    project.write("p/pipeline.toml", f'[step.make]\ncommand = {command}\noutputs = {{ x = "a/x" }}\n')
+    listings = []
+    for _ in range(2):
+        done = project.doit()
+        assert done.code == 0, done.out
+        made = project.path("p/build/make")
+        listings.append({str(path.relative_to(made)) for path in made.rglob("*")} - {"records", "records/log"})
+        shutil.rmtree(project.path("p/build"))
+    assert listings == [{"a", "a/x"}, {"a", "a/x"}]

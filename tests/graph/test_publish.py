@@ -120,6 +120,14 @@ def test_a_file_in_the_place_of_the_records_is_told(tmp_path):
         publish.check_promised(task, out)
 
 
+def test_folders_without_files_are_dropped_and_others_stay(tmp_path):
+    (tmp_path / "out/a/b/c").mkdir(parents=True)
+    (tmp_path / "out/a/x").write_text("")
+    (tmp_path / "out/d/e").mkdir(parents=True)
+    publish.drop_empty_folders(str(tmp_path / "out"))
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["out", "out/a", "out/a/x"]
+
+
 def test_checkpoints_of_a_training_that_was_cut_off_outlive_another_one(tmp_path):
     task = spec(tmp_path)
     mine, other = (publish.work_folder(task, key * 64) for key in "ab")

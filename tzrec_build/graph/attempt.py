@@ -62,6 +62,7 @@ def run(shop: Workshop, spec: TaskSpec, before: Snapshot, work: Work) -> None:
     console.phase(spec.name, "checking")
     out = os.path.join(spec.folder, work.folder, "out")
     publish.check_promised(spec, out)
+    publish.drop_empty_folders(out)
     records = os.path.join(out, RECORDS)
     os.makedirs(records, exist_ok=True)
     os.replace(os.path.join(spec.folder, work.folder, "log"), os.path.join(records, "log"))

@@ -7,6 +7,7 @@ import errno
 import os
 import shutil
 import time
+from collections.abc import Iterable
 from fnmatch import fnmatch
 from typing import Any
 
@@ -41,17 +42,31 @@ def fresh_out(spec: TaskSpec, work: str) -> str:
     return out
 
 
+def lacking(spec: TaskSpec, out: str, files: Iterable[str]) -> list[str]:
+    """Promised outputs that are not there.
+
+    Args:
+        spec: the task.
+        out: the artifact's folder, wherever it lies.
+        files: the files below it.
+    """
+    tops = {path.partition("/")[0] for path in files}
+    return [
+        promised
+        for _, promised in spec.outputs
+        if not (
+            any(fnmatch(top, promised) for top in tops) if is_glob(promised) else os.path.lexists(f"{out}/{promised}")
+        )
+    ]
+
+
 def check_promised(spec: TaskSpec, out: str) -> None:
     """Raise BuildError when the command ended well but an output is missing, or is nothing that a cache can bring back."""
     _check_links(spec, out)
     files = walk(out, skip=RECORDS)
-    tops = {path.partition("/")[0] for path in files}
+    for promised in lacking(spec, out, files):
+        raise BuildError(f"{spec.name}: the command ended well but made no {promised!r}; see {out}")
     for _, promised in spec.outputs:
-        there = (
-            any(fnmatch(top, promised) for top in tops) if is_glob(promised) else os.path.lexists(f"{out}/{promised}")
-        )
-        if not there:
-            raise BuildError(f"{spec.name}: the command ended well but made no {promised!r}; see {out}")
         if not is_glob(promised) and os.path.isdir(f"{out}/{promised}") and not walk(f"{out}/{promised}"):
             raise BuildError(
                 f"{spec.name}: output {promised!r} is a folder without files, which nothing keeps; write a file into it"
@@ -63,6 +78,13 @@ def check_promised(spec: TaskSpec, out: str) -> None:
             )
         if not _is_portable(path):
             raise BuildError(f"{spec.name}: output {path!r} must have a name in UTF-8 without backslashes; rename it")
+
+
+def drop_empty_folders(out: str) -> None:
+    """Remove folders without files: a cache keeps files, and what is built must be what is restored."""
+    for folder, _, _ in os.walk(out, topdown=False):
+        if folder != out and not os.listdir(folder):
+            os.rmdir(folder)
 
 
 def _check_links(spec: TaskSpec, out: str) -> None:
