@@ -98,6 +98,15 @@ REFUSED = [
     ((FIRST, "--because", "x"), lambda p: p.path("p/raw.txt").unlink(), 1, "nothing at raw.txt"),
     (
         (FIRST, "--because", "x"),
+        lambda p: p.write(
+            "p/pipeline.toml",
+            p.path("p/pipeline.toml").read_text().replace('"first.txt" }', '"first.txt", more = "b.txt" }', 1),
+        ),
+        1,
+        f"{FIRST}: must hold what it promises now to be accepted, got no 'b.txt'; build it",
+    ),
+    (
+        (FIRST, "--because", "x"),
         lambda p: p.doit("forget", FIRST),
         1,
         f"{FIRST}: must have been built here to be accepted",

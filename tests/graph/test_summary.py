@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tzrec_build.graph.spec import TaskSpec
-from tzrec_build.graph.summary import MOST_LINES, artifacts_and_headlines, failures, not_built
+from tzrec_build.graph.summary import MOST_LINES, artifacts_and_headlines, failures, not_built, out_of_sight
 
 
 def spec(folder, name: str, headline: str = "") -> TaskSpec:
@@ -75,4 +75,12 @@ def test_hundreds_that_were_held_up_take_one_line():
 
 
 def test_a_failure_is_repeated_by_its_first_line():
-    assert failures({"a": "a: exit 1; log:\n    x", "b": "b: gone"}) == ["! a: exit 1; log:", "! b: gone"]
+    assert failures({"a": "a: exit 1; log:\n    x", "b": "b: gone"}) == ["! a: exit 1; log", "! b: gone"]
+
+
+def test_failures_come_again_only_when_they_are_out_of_sight():
+    one = {"a": "a: exit 1; log:\n    x"}
+    assert not out_of_sight(one, {"z": "built", "a": "failed"} | {f"b{i}": "built" for i in range(18)})
+    assert out_of_sight(one, {"z": "built", "a": "failed"} | {f"b{i}": "built" for i in range(19)})
+    assert not out_of_sight(one, {"a": "failed"} | {f"b{i}": "up to date" for i in range(100)})
+    assert out_of_sight({"a": "x", "b": "x\n" * 40}, {"a": "failed", "b": "failed"})

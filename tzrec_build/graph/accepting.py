@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tzrec_build.errors import BuildError
-from tzrec_build.graph import locks
+from tzrec_build.graph import locks, publish
 from tzrec_build.graph.causes import Cause
 from tzrec_build.graph.digests import walk
 from tzrec_build.graph.fresh import Judge, Snapshot
@@ -90,6 +90,8 @@ def _checked(judge: Judge, spec: TaskSpec, snapshot: Snapshot) -> tuple[dict[str
         raise BuildError(
             f"{spec.name}: outputs must be as they were made to be accepted, got {damaged[0].text}; doit {spec.name} makes them anew"
         )
+    for promised in publish.lacking(spec, os.path.join(spec.folder, spec.out), record["outputs"]):
+        raise BuildError(f"{spec.name}: must hold what it promises now to be accepted, got no {promised!r}; build it")
     return record, causes
 
 

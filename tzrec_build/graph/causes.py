@@ -152,7 +152,9 @@ def parameter_causes(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator
         before, after = old.get(name), new.get(name)
         if before == after:
             continue
-        if name in {"command", "outputs"} and before and after:
+        if name == "outputs" and before and after:
+            yield _list_cause(name, *([_output(*item) for item in json.loads(text)] for text in (before, after)))
+        elif name == "command" and before and after:
             yield _list_cause(name, json.loads(before), json.loads(after))
         else:
             yield _value_cause("parameter", name.removeprefix("params."), before, after, "parameter ")
@@ -165,6 +167,10 @@ def _list_cause(name: str, before: list[Any], after: list[Any]) -> Cause:
         return Cause("parameter", name, f"{name}: order changed", _words(before), _words(after))
     text = f"{name}: {short(' '.join(gone)) or '(none)'} → {short(' '.join(added)) or '(none)'}"
     return Cause("parameter", name, text, _words(before), _words(after))
+
+
+def _output(name: str, file: str) -> str:
+    return name if name == file else f"{name} = {file}"
 
 
 def _word(item: object) -> str:

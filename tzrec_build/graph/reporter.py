@@ -202,7 +202,7 @@ class Reporter:
         lines = self._keep_trace()
         if self._failed:
             lines += summary.not_built(list(self._failed), self._console.ended, self._needs())
-            if len(self._failed) > 1 or next(reversed(self._console.ended)) not in self._failed:
+            if summary.out_of_sight(self._failed, self._console.ended):
                 lines += ["", *summary.failures(self._failed)]
         lines += [f"! {text}" for text in self._errors]
         made = [how for how in self._console.ended.values() if how in {"built", "restored"}]

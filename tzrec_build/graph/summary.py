@@ -10,6 +10,7 @@ from tzrec_build.graph.spec import TaskSpec
 MOST_LINES = 40  # of artifacts; beyond, one line per pipeline
 MOST_HEADLINES = 8
 MOST_NAMES = 6
+SCREEN_LINES = 20
 
 
 def artifacts_and_headlines(specs: Sequence[TaskSpec], made: Mapping[str, str]) -> list[str]:
@@ -92,7 +93,19 @@ def not_built(failed: Sequence[str], ended: Mapping[str, str], needs: Mapping[st
 
 def failures(messages: Mapping[str, str]) -> list[str]:
     """The failures of a build once more, one line each."""
-    return [f"! {message.splitlines()[0]}" for message in messages.values() if message]
+    return [f"! {message.splitlines()[0].removesuffix(':')}" for message in messages.values() if message]
+
+
+def out_of_sight(messages: Mapping[str, str], ended: Mapping[str, str]) -> bool:
+    """Whether so much was printed since the first failure that the failures are worth a second telling.
+
+    Args:
+        messages: failed task -> what was printed of it.
+        ended: tasks that are over, in that order -> how they ended.
+    """
+    told = [name for name, how in ended.items() if how != "up to date"]
+    since = told[next((at for at, name in enumerate(told) if name in messages), len(told)) :]
+    return sum(messages.get(name, "").count("\n") + 1 for name in since) > SCREEN_LINES
 
 
 def _names(tasks: Sequence[str]) -> str:
