@@ -63,7 +63,7 @@ CASES: dict[str, Case] = {
     "duplicate-group": Case(
         {f"{GROUP}.group_name": "item"},
         "feature group 'item' must be configured once, got it again",
-        {f"{GROUP}.group_name": "items", "model_config.multi_tower.towers[0].input": "items"},
+        {f"{GROUP}.group_name": "goods", "model_config.multi_tower.towers[0].input": "goods"},
         also=("unknown-group",),
     ),
     "unknown-feature": Case(
@@ -231,6 +231,11 @@ CASES: dict[str, Case] = {
         {f"{A}.embedding_name": "t", f"{B}.embedding_name": "t", f"{B}.num_buckets": 11},
         "num_buckets of the shared table 't' must be that of 'a', 10, got 11; make them equal or drop embedding_name",
         {f"{A}.embedding_name": "t", f"{B}.embedding_name": "t"},
+    ),
+    "torch-name": Case(
+        {f"{A}.embedding_name": "items"},
+        "embedding_name must be neither with '.' nor the name of a method of torch's modules, got 'items'; rename it",
+        {f"{A}.embedding_name": "items_"},
     ),
     "boundaries": Case(
         {f"{R}.boundaries": [1, 1]}, "boundaries of 'r' must rise, got 1 after 1; sort them", {f"{R}.boundaries": [-1, 1]}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from tzrec_build.config import lint_data, lint_features, lint_groups, lint_model
+from tzrec_build.config import lint_data, lint_features, lint_groups, lint_model, lint_names
 from tzrec_build.config.load import missing_fields
 from tzrec_build.config.problems import Problem
 from tzrec_build.config.subject import Subject
@@ -75,6 +75,7 @@ RULES: tuple[Rule, ...] = (
     Rule("no-embedding-dim", "error", lint_features.has_width),
     Rule("width", "error", lint_features.width_fits),
     Rule("shared-embedding", "error", lint_features.shared_tables_agree),
+    Rule("torch-name", "error", lint_names.names_are_free),
     Rule("boundaries", "error", lint_features.boundaries_rise),
     Rule("default-id", "error", lint_features.default_id_fits),
     Rule("source", "error", lint_features.sources_are_written_well),

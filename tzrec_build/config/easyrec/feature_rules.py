@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tzrec_build.config.easyrec.parts import Rule, Rules, dropped, same
+from tzrec_build.config.lint_names import is_taken
 
 POOLINGS: Mapping[str, str | None] = {"sum": "sum", "mean": "mean"}
 NORMALIZERS: Mapping[str, str] = {  # function -> expression in x
@@ -29,6 +30,11 @@ def _rising(values: Any) -> list[float]:
     return sorted({float(value) for value in values})
 
 
+def table_name(name: str) -> str:
+    """Give the name of a table as torch takes it."""
+    return f"{name.replace('.', '_')}_" if is_taken(name) else name
+
+
 _NO_DYNAMIC = "tables have a fixed size"
 _COMMON: Rules = (
     dropped("max_partitions", "the planner shards tables")
@@ -37,7 +43,8 @@ _COMMON: Rules = (
     | dropped("sequence_combiner", "sequences are pooled by their mean")
 )
 _POOLING = {"combiner": Rule("pooling", convert=POOLINGS.get)}
-_IDS: Rules = same("embedding_name") | _POOLING
+_TABLE = {"embedding_name": Rule("embedding_name", convert=table_name)}
+_IDS: Rules = _TABLE | _POOLING
 _NO_NUMBER = dropped("boundaries min_val max_val normalizer_fn raw_input_dim", "an id is no number")
 _NO_SEQUENCE = dropped("seq_multi_sep max_seq_len sequence_length sub_feature_type", "not a sequence")
 _NO_COMBO = dropped("combo_join_sep combo_input_seps", "not a combination")
@@ -50,7 +57,7 @@ _NO_EXPR = dropped("expression", "only an ExprFeature computes one")
 _NO_IDS = dropped("hash_bucket_size vocab_list vocab_file", "a number has no ids")
 _REST = _COMMON | _NO_SEQUENCE | _NO_COMBO | _NO_LOOKUP | _NO_TAG | _NO_EXPR
 _ONE_VALUE = dropped("separator", "the value is not split")
-_NUMBER: Rules = same("embedding_name") | _POOLING | {"boundaries": Rule("boundaries", convert=_rising)}
+_NUMBER: Rules = _TABLE | _POOLING | {"boundaries": Rule("boundaries", convert=_rising)}
 
 _SEQUENCE_FIELDS = "sub_feature_type max_seq_len sequence_length seq_multi_sep"
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 
+from tzrec_build.config.easyrec.feature_rules import table_name
 from tzrec_build.config.easyrec.features import TABLE_SIZES, Uses, convert_feature, feature_name
 from tzrec_build.config.easyrec.fg_json import FgFeature, FgJson
 from tzrec_build.config.easyrec.parts import Source, Target, expand
@@ -235,7 +236,12 @@ def _sizes(own: Source, made: Target) -> None:
     if own.get("embedding_dim") and "embedding_dim" in fields:
         own.note("embedding_dim", "kept", made.set("embedding_dim", own.get("embedding_dim")))
     if own.get("embedding_name"):
-        own.note("embedding_name", "kept", made.set("embedding_name", own.get("embedding_name")))
+        table = table_name(own.get("embedding_name"))
+        own.note(
+            "embedding_name",
+            "kept" if table == own.get("embedding_name") else "mapped",
+            made.set("embedding_name", table),
+        )
     own.note("feature_name", "kept", made.at("feature_name"))
     own.note("input_names", "mapped", made.path, "fg.json has the inputs")
     own.note("feature_type", "mapped", made.path, "fg.json has the type")
