@@ -8,6 +8,7 @@ import sqlite3
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -136,6 +137,8 @@ def attempt_make(workshop: Workshop, spec: TaskSpec) -> str:
         where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
         what = error.strerror if isinstance(error, OSError) else str(error)
         return f"{spec.name}: {where}{what}; check disk space and permissions"
+    except Exception:  # noqa: BLE001 - in a thread of doit's, which would end the whole build without saying where
+        return f"{spec.name}: this is a bug in tzrec-build, please report the lines below\n{traceback.format_exc()}"
     return ""
 
 

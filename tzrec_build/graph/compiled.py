@@ -54,7 +54,8 @@ class Compiled(NamedTuple):
 def dumps(compiled: Compiled) -> bytes:
     """Write compiled tasks as a version line and marshalled plain tuples."""
     rows = tuple(tuple(row) for row in compiled.rows)
-    body = marshal.dumps((tuple(compiled.seen), rows, compiled.defaults, compiled.settings))
+    plain: Any = (tuple(compiled.seen), rows, compiled.defaults, compiled.settings)
+    body = marshal.dumps(plain)
     return MARK + zlib.crc32(body).to_bytes(SUM_BYTES) + body
 
 

@@ -15,6 +15,14 @@ from tzrec_build.graph.fresh import Fresh, expect
 from tzrec_build.graph.state import open_state
 
 SHOWN_COSTLY = 5
+LOADED_FIRST = (  # what actions import where they need it
+    "concurrent.futures.thread",
+    "ctypes",
+    "tzrec_build.graph.action",
+    "tzrec_build.graph.trace",
+    "xxhash",
+    "zlib",
+)
 
 
 class Gate:
@@ -27,7 +35,7 @@ class Gate:
     """
 
     def __init__(self, limit_s: float, *, forced: bool, single: bool) -> None:
-        self._limit_s, self._forced, self._single = limit_s, forced, single
+        self._limit_s, self.forced, self._single = limit_s, forced, single
         self.refused = False
         self.states: dict[str, str] = {}
 
@@ -43,7 +51,7 @@ class Gate:
         """
         names = _with_needs(tasks, selected)
         expect(tasks[name].uptodate[0][0] for name in names)
-        if not self._forced and all(_fresh(tasks[name]) for name in names):
+        if not self.forced and all(_fresh(tasks[name]) for name in names):
             return
         from tzrec_build.graph.commands.site import site_of
         from tzrec_build.graph.explain import plan_lines
@@ -52,7 +60,7 @@ class Gate:
         site = site_of(tasks.values())
         if site is None:
             return
-        plan = make_plan(site, names, Wish(single=self._single, forced=self._forced))
+        plan = make_plan(site, names, Wish(single=self._single, forced=self.forced))
         self.states = {one.task: one.state for one in plan.stale()}
         cost_s = plan.cost_s("build", "maybe")
         if self._limit_s and cost_s > self._limit_s:
@@ -127,6 +135,8 @@ def guarded(reporter: Any, gate: Gate) -> Any:
         def initialize(self, tasks: Mapping[str, Any], selected_tasks: list[str]) -> None:
             try:
                 gate.plan(tasks, selected_tasks, screen().line if ours else _nowhere)
+                if gate.states or gate.forced:
+                    _get_ready(tasks.values())
             except (BuildError, InvalidCommand):
                 gate.refused = True
                 raise
@@ -140,6 +150,23 @@ def guarded(reporter: Any, gate: Gate) -> Any:
                 _prune()
 
     return Guarded
+
+
+def _get_ready(tasks: Iterable[Any]) -> None:
+    """Load and open in this thread what the actions share, before several of them would do so at once.
+
+    CPython 3.11 may end two threads that import the same modules with "release unlocked lock".
+    """
+    from importlib import import_module
+
+    from tzrec_build.graph.doit_task import Make
+
+    for module in LOADED_FIRST:
+        import_module(module)
+    for task in tasks:
+        if task.actions and isinstance(task.actions[0], Make):
+            _ = task.actions[0].workshop
+            return
 
 
 def _prune() -> None:
