@@ -33,7 +33,11 @@ command = ["sh", "-c", "echo no luck; exit 3"]
 outputs = { text = "never.txt" }
 """
 COPY = "import sys\nopen(sys.argv[2], 'w').write(open(sys.argv[1]).read())\n"
-SLY = "import sys, helper\nopen(sys.argv[1], 'w').write(open('secret.txt').read() + helper.TEXT)\n"
+SLY = """
+import sys
+helper = __import__("hel" + "per")  # a name put together: the closure of the script cannot follow it
+open(sys.argv[1], "w").write(open("secret.txt").read() + helper.TEXT)
+"""
 strace = pytest.mark.skipif(
     shutil.which("strace") is None
     or subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True, check=False).returncode != 0,
