@@ -144,3 +144,18 @@ def test_texts_of_inputs_are_equal_iff_the_inputs_are(one, other):
 
 def test_a_record_without_a_part_has_no_stamp():
     assert stamp_of({"params": {}, "code": {}, "env": {}, "inputs": {}}) == b""
+
+
+def test_what_another_process_recorded_is_taken_over_and_damage_changes_nothing(tmp_path):
+    one, other = State(str(tmp_path)), State(str(tmp_path))
+    other.set_stamp("a", b"unknown task")
+    other.set_record("a", {"outputs": {}})
+    one.reload("a")
+    assert one.records == {"a": other.records["a"]}
+    other.forget("a")
+    one.reload("a")
+    assert one.records == {}
+    one.records["b"] = b"known"
+    other.connection().execute("drop table records")
+    one.reload("b")
+    assert one.records == {"b": b"known"}

@@ -244,8 +244,11 @@ class State:
         return record if isinstance(record, dict) else None
 
     def reload(self, task: str) -> None:
-        """Take over what another process recorded of a task."""
-        row = self.connection().execute("select stamp from records where task=?", (task,)).fetchone()
+        """Take over what another process recorded of a task; from a damaged file nothing, and the next write mends it."""
+        try:
+            row = self.connection().execute("select stamp from records where task=?", (task,)).fetchone()
+        except sqlite3.DatabaseError:
+            return
         if row is None:
             self.records.pop(task, None)
         else:
