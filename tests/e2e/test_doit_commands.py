@@ -6,8 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import entry_points
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
 
 # raw -> upper -> double ; side hangs off raw alone
 CHAIN = """
@@ -49,6 +54,12 @@ def status(project) -> dict[str, str]:
     return {line.split()[1]: line.split()[0] for line in lines if ":" in line.split()[1]}
 
 
+def test_the_installed_commands_are_those_of_pyproject():
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["doit.COMMAND"]
+    found = {point.name: point.value for point in entry_points(group="doit.COMMAND")}
+    assert found.items() >= wanted.items(), "the package was installed before its commands changed: python3 dodo.py"
+
+
 # ------------------------------------------------------------------------------------------------ running
 
 
@@ -66,6 +77,13 @@ def test_n_1_runs_one_after_the_other(project):
     step = '[step.s{i}]\ncommand = ["sh", "-c", "mkdir ../busy && echo {i} > $0 && rmdir ../busy", "{{outputs.t}}"]\noutputs = {{ t = "t" }}\n'
     project.write("many/pipeline.toml", "".join(step.format(i=i) for i in range(6)))
     assert project.doit("-n", "1").counts == {"built": 6, "restored": 0, "up to date": 0, "failed": 0}
+
+
+def test_tasks_run_in_threads_and_a_wish_for_processes_is_refused(chain):
+    done = chain.doit("-P", "process", "-n", "2")
+    assert (done.code, done.ran) == (3, set())
+    assert "--parallel-type: must be 'thread', got 'process'" in done.out
+    assert chain.doit("-P", "thread", "-n", "2").ran == ALL
 
 
 def test_without_continue_the_first_failure_ends_the_build(chain):

@@ -73,6 +73,10 @@ class Run(ClearErrors, DoitRun):  # type: ignore[misc]
 
     @functools.wraps(DoitRun._execute)  # noqa: SLF001 - doit reads the names of the options from the signature
     def _execute(self, *args: Any, **kwargs: Any) -> int:
+        if kwargs["par_type"] != "thread":  # in a process of its own a task could report nothing
+            raise InvalidCommand(
+                f"--parallel-type: must be 'thread', got {kwargs['par_type']!r}; each command is a process of its own anyway"
+            )
         if kwargs["always"]:
             force()
             wishes.forced = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -98,5 +97,7 @@ def unknown(name: str, tasks: Iterable[Any], kind: str = "", also: Iterable[str]
 
 
 def _meant(name: str, known: Iterable[str]) -> str:
+    import difflib  # 2 ms that only an error is worth
+
     near = difflib.get_close_matches(name, sorted(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else "; `doit list --all` shows them"
