@@ -253,3 +253,25 @@ def test_paths_that_are_not_given_are_empty_and_said_to_be():
     converted = convert_text(config_text("deepfm", pipeline='model_dir: "m"'))
     assert (converted.config.train_input_path, converted.config.HasField("eval_input_path")) == ("", True)
     assert ("train_input_path", "", "required; give it by a flag") in converted.receipt.added
+
+
+def test_the_table_is_written_also_when_the_conversion_is_refused(tmp_path, capsys):
+    source, table = tmp_path / "old.config", tmp_path / "table.txt"
+    source.write_text(DEEPFM.read_text())
+    assert run(tmp_path, source, "--table_path", str(table))[0] == 0
+    assert table.read_text() == capsys.readouterr().out
+    table.unlink()
+    source.write_text(DEEPFM.read_text().replace('model_class: "DeepFM"', 'model_class: "AutoInt"'))
+    assert run(tmp_path, source, "--table_path", str(table))[0] == 2
+    assert "kept, " in table.read_text()
+
+
+def test_a_table_whose_name_torch_keeps_for_itself_is_renamed_and_said_so(tmp_path):
+    _, out = run(tmp_path, DEEPFM)
+    (row,) = [
+        row
+        for row in json.loads((tmp_path / "conversion_report.json").read_text())["fields"]
+        if row["source"].endswith("embedding_name")
+    ]
+    assert (row["value"], row["result"]) == ("items", "mapped")
+    assert 'embedding_name: "items_"' in out.read_text()

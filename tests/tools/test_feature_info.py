@@ -160,3 +160,21 @@ def test_wrong_flags_are_one_message(folder, capsys, table, flags, words):
     code, _, err = run(capsys, table, *flags)
     assert code == 2
     assert words in err
+
+
+def test_the_report_as_json_says_the_same_wherever_the_table_lies(folder, capsys):
+    reports = []
+    for place in ("one", "two/three"):
+        (folder / place).mkdir(parents=True)
+        write_csv(folder / place / "t.csv", [*GOOD_ROWS, ("zz", '{"embedding_dim": 8}', "")])
+        flags = ("--model_config_path", "new.config", "--report_path", f"{place}/report.json")
+        assert run(capsys, str(folder / place / "t.csv"), *flags)[0] == 0
+        reports.append((folder / place / "report.json").read_text())
+    assert reports[0] == reports[1]
+    assert json.loads(reports[0]) == {
+        "updated": ["a", "r"],
+        "dropped": ["b"],
+        "unmatched_rows": ["t.csv:5: 'zz'"],
+        "unmatched_features": [],
+        "notes": [],
+    }
