@@ -158,6 +158,15 @@ def test_finished_work_is_not_done_again_after_a_kill_even_without_a_cache(proje
     assert project.doit().counts == {"built": 0, "restored": 0, "up to date": 2, "failed": 0}
 
 
+def test_what_a_killed_build_finished_can_be_forgotten(project):
+    project.cache = "off"
+    project.write("p/pipeline.toml", step("a", "echo a >> ../a; echo > $0"))
+    assert project.doit(TZREC_FAULT="record.before").code == -signal.SIGKILL
+    assert project.doit("forget", "step:p:a").code == 0
+    assert project.doit().counts["built"] == 1
+    assert project.path("a").read_text() == "a\na\n"
+
+
 def test_unlock_says_what_it_did(project):
     project.write("p/pipeline.toml", step("one", "touch ../started; sleep 600"))
     assert "step:p:one: not locked" in project.doit("unlock", "step:p:one").out

@@ -356,6 +356,10 @@ class Backend:
     def remove(self, task: str) -> None:
         """Forget a task when a person asked for it; a failed task keeps its last good record."""
         if not _running:
+            from tzrec_build.graph import intents
+
+            for intent in intents.pending(open_state(), task):  # what a killed build had all but recorded
+                intents.drop(open_state(), intent.task)
             open_state().forget(task)
             open_state().set_ignored(task, ignored=False)
 
