@@ -6,6 +6,8 @@ import json
 import os
 import random
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -63,6 +65,13 @@ def test_damage_that_shows_late_is_put_aside_and_the_build_goes_on(tmp_path, cap
     again = State(str(tmp_path))
     assert again.record("t") == {"key": "k"}
     assert again.files["/a"] == (1, 2, 3, 4, 5, b"x" * 16, None)
+
+
+def test_builds_that_open_a_new_state_at_once_all_get_it(tmp_path):
+    code = "import sys; from tzrec_build.graph.state import State; State(sys.argv[1]).set_record(sys.argv[2], {'key': 'k'})"
+    builds = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), f"t{i}"]) for i in range(6)]
+    assert [build.wait() for build in builds] == [0] * 6
+    assert sorted(State(str(tmp_path)).records) == [f"t{i}" for i in range(6)]
 
 
 def test_a_flipped_sha256_is_read_again_not_believed(tmp_path):

@@ -20,6 +20,7 @@ import os
 import sqlite3
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -27,6 +28,7 @@ from tzrec_build.errors import BuildError
 from tzrec_build.graph.stamp import stamp_of
 
 SCHEMA_VERSION = 2
+BUSY_S = 30.0  # how long a build waits for another one's write
 SHA_CHARS = 64  # of SHA-256 in hex; 8 more follow in the table, a CRC-32: a wrong digest there would miss the cache
 _NOT_DAMAGE = (
     "unable to open",
@@ -70,9 +72,6 @@ class _Connection(sqlite3.Connection):
     def executemany(self, *args: Any) -> sqlite3.Cursor:
         return self._told(super().executemany, *args)
 
-    def executescript(self, *args: Any) -> sqlite3.Cursor:
-        return self._told(super().executescript, *args)
-
     def _told(self, method: Callable[..., sqlite3.Cursor], *args: Any) -> sqlite3.Cursor:
         try:
             return method(*args)
@@ -111,8 +110,8 @@ class State:
         """This thread's connection; every statement is its own transaction unless it says ``begin``."""
         con: sqlite3.Connection | None = getattr(self._local, "con", None)
         if con is None:
-            con = sqlite3.connect(self.path, timeout=30, isolation_level=None, factory=_Connection)
-            con.execute("pragma journal_mode=wal")
+            con = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, factory=_Connection)
+            _switch_to_wal(con)
             con.execute("pragma synchronous=normal")
             self._local.con = con
         return con
@@ -130,14 +129,16 @@ class State:
             self._put_aside(f"written by another version of tzrec-build (format {version})", f".format{version}")
             con, version = self.connection(), 0
         if version != SCHEMA_VERSION:
-            self._make_tables(con, version)
+            self._make_tables(con)
         self.files = {row[0]: row[1:] for row in con.execute("select * from files") if type(row[6]) is bytes}
         self.code = {row[0]: row[1:] for row in con.execute("select * from code") if type(row[0]) is bytes}
         self.records = dict(con.execute("select * from records"))
         self.ignored = {row[0] for row in con.execute("select task from ignored")}
 
-    def _make_tables(self, con: sqlite3.Connection, version: int) -> None:
-        """Make what a new file needs; a file of format 1 keeps its records."""
+    def _make_tables(self, con: sqlite3.Connection) -> None:
+        """Make what a new file needs, once however many builds open it now; a file of format 1 keeps its records."""
+        con.execute("begin immediate")
+        (version,) = con.execute("pragma user_version").fetchone()
         steps = [_FROM_1] if version == 1 else []
         steps.append(_TABLES)
         if version == 1:
@@ -146,7 +147,8 @@ class State:
             )
             steps.append("insert or ignore into bodies select task, body from records_1;")
             steps.append("insert or ignore into records select task, x'' from records_1; drop table records_1;")
-        con.executescript(f"begin immediate; {' '.join(steps)} pragma user_version={SCHEMA_VERSION}; commit;")
+        for statement in f"{' '.join(steps)} pragma user_version={SCHEMA_VERSION}; commit".split(";"):
+            con.execute(statement)
 
     def _start_anew(self, err: sqlite3.DatabaseError) -> None:
         if isinstance(err, StateError):
@@ -178,7 +180,7 @@ class State:
                 if isinstance(err, sqlite3.OperationalError):
                     raise
                 self._start_anew(err)
-                self._make_tables(self.connection(), 0)
+                self._make_tables(self.connection())
                 files: list[tuple[object, ...]] = [(path, *row) for path, row in self.files.items()]
                 self._commit([("insert or replace into files values(?,?,?,?,?,?,?,?)", files), *statements])
 
@@ -301,6 +303,20 @@ def _storable(path: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _switch_to_wal(con: sqlite3.Connection) -> None:
+    """Log ahead of writing; SQLite does not wait by itself while another build does the same to a new file."""
+    deadline_s = time.monotonic() + BUSY_S
+    while True:
+        try:
+            con.execute("pragma journal_mode=wal")
+        except StateError as err:
+            if "locked" not in str(err) or time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 _opened: dict[str, State] = {}
