@@ -253,7 +253,7 @@ def duration_text(seconds: float) -> str:
     """Seconds for a person.
 
     >>> [duration_text(s) for s in (0.04, 3.21, 200.0, 7260.0, 190_000.0)]
-    ['0.1 s', '3.2 s', '3 min 20 s', '2 h 1 min', '2 d 5 h']
+    ['0.1 s', '3.2 s', '3 min 20 s', '2 h 1 min', '2 d 4 h']
     """
     if seconds < 60:
         return f"{max(seconds, 0.1):.1f} s"
