@@ -16,7 +16,7 @@ import termios
 
 import pytest
 
-from tests.graph.vt import Vt
+from tests.graph.terminal_model import Vt
 
 CHAIN = """
 [step.first]

@@ -12,7 +12,7 @@ import pytest
 from tzrec_build.graph.collapse import collapsed
 from tzrec_build.graph.layout import MAX_WIDTH, Drawing, Node, columns, lay_out, reduced, text_width
 from tzrec_build.graph.picture import dot, geometry, mermaid, svg
-from tzrec_build.graph.states import LOOKS
+from tzrec_build.graph.picture_states import LOOKS
 
 SVG = "{http://www.w3.org/2000/svg}"
 DIAMOND = [

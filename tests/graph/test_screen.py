@@ -8,7 +8,7 @@ import pty
 
 import pytest
 
-from tests.graph.vt import Vt
+from tests.graph.terminal_model import Vt
 from tzrec_build.graph import terminal
 from tzrec_build.graph.console import Console
 from tzrec_build.graph.log_lines import take_warnings

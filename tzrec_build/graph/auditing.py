@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tzrec_build.graph import child, opened
+from tzrec_build.graph import child, opened_files
 from tzrec_build.graph.closure import PACKAGE, REGISTRIES
 from tzrec_build.graph.digests import BYTECODE, find
 from tzrec_build.graph.spec import RECORDS, TaskSpec
@@ -72,7 +72,7 @@ def _run(shop: Workshop, spec: TaskSpec, work: str, *, strace: bool) -> set[str]
         os.makedirs(os.path.join(work, folder), exist_ok=True)
     argv = expand_argv(spec, os.path.relpath(f"{work}/out", spec.folder))
     env = child.environment(spec.env, spec.threads, shop.code_root)
-    traced = opened.trace(argv, env, os.path.join(work, "notes"), strace=strace)
+    traced = opened_files.trace(argv, env, os.path.join(work, "notes"), strace=strace)
     command = child.Command(traced.argv, spec.folder, traced.env, os.path.join(work, "log"), spec.timeout_s)
     child.run(command, lambda line: shop.console.progress(spec.name, line))
     return traced.opened()

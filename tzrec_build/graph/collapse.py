@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from tzrec_build.graph.layout import Node
-from tzrec_build.graph.states import LOOKS, most_urgent
+from tzrec_build.graph.picture_states import LOOKS, most_urgent
 
 
 def split_name(task: str) -> tuple[str, str, str]:

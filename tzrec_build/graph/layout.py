@@ -11,8 +11,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tzrec_build.graph.cells import Cell, align, arrange
 from tzrec_build.graph.outlook import ordered
-from tzrec_build.graph.place import Cell, align, arrange
 
 BOX_HEIGHT = 28.0
 COLUMN_GAP = 44.0

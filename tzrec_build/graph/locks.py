@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from tzrec_build.errors import BuildError
 from tzrec_build.faults import fault_point
 from tzrec_build.graph import child
-from tzrec_build.graph.places import is_remote
+from tzrec_build.graph.state_folder import is_remote
 
 POLL_S = 0.1
 _NAME_CHARS = 180  # file names end at 255 bytes

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from html import escape
 
 from tzrec_build.graph.layout import MARGIN, MARK_WIDTH, Box, Drawing, Line, Node, lay_out, reduced, text_width
-from tzrec_build.graph.states import LOOKS, Look
+from tzrec_build.graph.picture_states import LOOKS, Look
 
 EDGE, BAND, BAND_INK = "#7d889c", "#f6f7fa", "#44516a"
 MARK_SIZE = 10.0

@@ -17,8 +17,8 @@ from tzrec_build.graph import compiled, reporter, state
 from tzrec_build.graph.compiled import Compiled
 from tzrec_build.graph.doit_task import BuildTask, NoChecker, Tasks, group_task
 from tzrec_build.graph.fresh import Fresh, Judge
-from tzrec_build.graph.places import state_folder
 from tzrec_build.graph.rows import Specs
+from tzrec_build.graph.state_folder import state_folder
 
 if TYPE_CHECKING:
     from tzrec_build.graph.action import Workshop

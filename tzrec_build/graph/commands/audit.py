@@ -14,7 +14,7 @@ from tzrec_build.graph.auditing import Audit as Found
 from tzrec_build.graph.auditing import audit
 from tzrec_build.graph.commands.options import OptionsAnywhere
 from tzrec_build.graph.commands.selection import right_tasks
-from tzrec_build.graph.opened import strace_works
+from tzrec_build.graph.opened_files import strace_works
 from tzrec_build.graph.spec import TaskSpec
 
 NO_STRACE = "strace is missing or may not trace here: only files that Python opens are seen\n"
