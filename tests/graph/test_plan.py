@@ -5,14 +5,13 @@ from __future__ import annotations
 import pytest
 
 from tzrec_build.errors import ConfigError
+from tzrec_build.graph.amounts import duration_text, size_text
 from tzrec_build.graph.causes import (
     Cause,
     code_causes,
-    duration_text,
     environment_causes,
     output_causes,
     parameter_causes,
-    size_text,
 )
 from tzrec_build.graph.commands.gate import parse_limit
 from tzrec_build.graph.explain import block, plan_lines, totals_text, verdict

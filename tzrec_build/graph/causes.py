@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tzrec_build.errors import BuildError
+from tzrec_build.graph.amounts import size_text
 
 SHOWN_CHARS = 60
-_UNITS = ("B", "kB", "MB", "GB", "TB")
 _CONFIGS = (".config", ".json")
 
 
@@ -228,18 +228,6 @@ def _size(count: int | None) -> str:
     return "" if count is None else size_text(count)
 
 
-def size_text(count: int, digits: int = 1) -> str:
-    """Bytes for a person, in powers of 1000.
-
-    >>> size_text(12_345_678)
-    '12.3 MB'
-    >>> size_text(999)
-    '999 B'
-    """
-    power = min((len(str(count)) - 1) // 3, len(_UNITS) - 1)
-    return f"{count} B" if power == 0 else f"{count / 1000**power:.{digits}f} {_UNITS[power]}"
-
-
 def _two_sizes(old: int, new: int) -> tuple[str, str]:
     """Two different sizes so that the difference is seen."""
     for digits in range(1, 7):
@@ -247,19 +235,3 @@ def _two_sizes(old: int, new: int) -> tuple[str, str]:
         if shown[0] != shown[1]:
             return shown
     return f"{old} B", f"{new} B"
-
-
-def duration_text(seconds: float) -> str:
-    """Seconds for a person.
-
-    >>> [duration_text(s) for s in (0.04, 3.21, 200.0, 7260.0, 190_000.0)]
-    ['0.1 s', '3.2 s', '3 min 20 s', '2 h 1 min', '2 d 4 h']
-    """
-    if seconds < 60:
-        return f"{max(seconds, 0.1):.1f} s"
-    whole = round(seconds)
-    for size, unit, next_size, next_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
-        if whole >= size:
-            rest = whole % size // next_size
-            return f"{whole // size} {unit}" + (f" {rest} {next_unit}" if rest else "")
-    raise RuntimeError(f"bug: {seconds} s is under a minute and was not shown as such")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tzrec_build.graph.causes import duration_text
+from tzrec_build.graph.amounts import duration_text
 from tzrec_build.graph.plan import Plan, Planned
 
 JSON_VERSION = 1

@@ -1,4 +1,4 @@
-"""How long a build will still take, from the recorded time of each task, and how times are written."""
+"""How long a build will still take, from the recorded time of each task."""
 
 from __future__ import annotations
 
@@ -84,34 +84,3 @@ def ordered(needs: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
             stack.pop()
             placed.setdefault(task, known[task])
     return placed
-
-
-def clock_text(seconds: float) -> str:
-    """Elapsed time as a person reads it while it runs.
-
-    >>> clock_text(4.2), clock_text(83), clock_text(7384), clock_text(200_000)
-    ('4 s', '1:23', '2:03:04', '2 d 7:33')
-    """
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, second = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes}:{second:02}"
-    hours, minute = divmod(minutes, 60)
-    if hours < 24:
-        return f"{hours}:{minute:02}:{second:02}"
-    return f"{hours // 24} d {hours % 24}:{minute:02}"
-
-
-def about_text(seconds: float) -> str:
-    """A time that is only known roughly.
-
-    >>> about_text(8), about_text(100), about_text(5400), about_text(30), about_text(400_000)
-    ('8 s', '2 min', '1.5 h', '30 s', '4.6 d')
-    """
-    if seconds < 60:
-        return f"{max(round(seconds), 1)} s"
-    if seconds < 5400:
-        return f"{round(seconds / 60)} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 86_400 * 2 else f"{seconds / 86_400:.1f} d"

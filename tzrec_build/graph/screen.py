@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+from tzrec_build.graph.amounts import about_text, clock_text
 from tzrec_build.graph.console import Console, Event
-from tzrec_build.graph.outlook import Outlook, about_text, clock_text
+from tzrec_build.graph.outlook import Outlook
 from tzrec_build.graph.terminal import Region, can_redraw, columns_of, cut, has_colours, plain, size_of, writable
 
 LOG_INTERVAL_S = 10.0  # between two progress lines of a task where stdout is not a terminal

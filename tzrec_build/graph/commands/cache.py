@@ -14,6 +14,7 @@ from doit.exceptions import InvalidCommand
 
 from tzrec_build.errors import BuildError, suggestion
 from tzrec_build.files import write_text
+from tzrec_build.graph.amounts import size_text
 from tzrec_build.graph.commands.options import ClearErrors
 from tzrec_build.graph.state import open_state
 from tzrec_build.graph.tasks import cache_switch
@@ -174,18 +175,6 @@ def _amount(option: str, text: str, units: Mapping[str, float], example: str) ->
     return float(found[1]) * scales[found[2].lower()]
 
 
-def shown_size(size: int) -> str:
-    """Bytes for a person.
-
-    >>> [shown_size(size) for size in (0, 999, 1500, 20 * 10**9)]
-    ['0 B', '999 B', '1.5 kB', '20.0 GB']
-    """
-    for unit, scale in reversed(list(SIZES.items())):
-        if size >= scale > 1:
-            return f"{size / scale:.1f} {unit}"
-    return f"{size} B"
-
-
 def _day(time_s: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(time_s))
 
@@ -193,17 +182,17 @@ def _day(time_s: float) -> str:
 def _stats_lines(found: Stats, off: str) -> list[str]:
     lines = [f"{found.root}" + (f"  (switched off by {off})" if off else "")]
     lines.append(f"entries         {found.entries}")
-    lines.append(f"objects         {found.objects}, {shown_size(found.size)}")
+    lines.append(f"objects         {found.objects}, {size_text(found.size)}")
     if found.entries:
         lines.append(f"last used       {_day(found.oldest_s)} to {_day(found.newest_s)}")
     lines.append(f"unreproducible  {found.unreproducible}")
     if found.unused:
-        lines.append(f"unused          {found.unused}, {shown_size(found.unused_size)}; `doit cache gc` removes them")
+        lines.append(f"unused          {found.unused}, {size_text(found.unused_size)}; `doit cache gc` removes them")
     if found.damaged:
         lines.append(f"damaged         {found.damaged} entries; `doit cache verify` puts them aside")
     if found.quarantined:
         lines.append(f"quarantine      {found.quarantined} files; `doit cache gc` removes them")
-    rows = [(task, str(count), shown_size(size)) for task, (count, size) in found.tasks.items()]
+    rows = [(task, str(count), size_text(size)) for task, (count, size) in found.tasks.items()]
     if rows:
         lines += ["", *_table([("task", "entries", "bytes"), *rows[:SHOWN_ROWS]])]
     if len(rows) > SHOWN_ROWS:
@@ -212,7 +201,7 @@ def _stats_lines(found: Stats, off: str) -> list[str]:
 
 
 def _found_lines(found: Found) -> list[str]:
-    lines = [f"{found.objects} objects, {shown_size(found.size)}, {found.entries} entries read"]
+    lines = [f"{found.objects} objects, {size_text(found.size)}, {found.entries} entries read"]
     lines += [f"! {path}: damaged, moved to quarantine/" for path in found.damaged]
     lines += [
         f"! {task}: its entry {key[:16]} lacks {output!r} and is not restored any more; the next build makes it anew"
@@ -224,15 +213,15 @@ def _found_lines(found: Found) -> list[str]:
 def _removed_lines(removed: Removed, *, dry_run: bool) -> list[str]:
     did, kept = ("would remove", "would keep") if dry_run else ("removed", "kept")
     lines = [
-        f"{did} {entry.task}, {shown_size(entry.size)}, last used {_day(entry.used_s)}" for entry in removed.entries
+        f"{did} {entry.task}, {size_text(entry.size)}, last used {_day(entry.used_s)}" for entry in removed.entries
     ]
     lines += [
-        f"{kept} {entry.task}, {shown_size(entry.size)}: the last copy of a training, no artifact here holds it"
+        f"{kept} {entry.task}, {size_text(entry.size)}: the last copy of a training, no artifact here holds it"
         for entry in removed.kept
     ]
     lines.append(
-        f"{did} {len(removed.entries)} entries and {removed.objects} objects, {shown_size(removed.size)}; "
-        f"{removed.left} objects, {shown_size(removed.left_size)} stay"
+        f"{did} {len(removed.entries)} entries and {removed.objects} objects, {size_text(removed.size)}; "
+        f"{removed.left} objects, {size_text(removed.left_size)} stay"
     )
     return lines
 

@@ -84,7 +84,7 @@ def parse_limit(value: str | float) -> float:
 
 
 def _too_costly(plan: Any, cost_s: float, limit_s: float) -> str:
-    from tzrec_build.graph.causes import duration_text
+    from tzrec_build.graph.amounts import duration_text
 
     costly = sorted((one for one in plan.stale() if one.cost_s and one.state != "restore"), key=lambda one: -one.cost_s)
     lines = [f"  {one.task}  about {duration_text(one.cost_s)}: {one.causes[0].text}" for one in costly[:SHOWN_COSTLY]]

@@ -10,7 +10,7 @@ from doit.cmd_info import Info as DoitInfo
 from doit.exceptions import InvalidCommand
 
 from tzrec_build.errors import BuildError
-from tzrec_build.graph.causes import duration_text
+from tzrec_build.graph.amounts import duration_text
 from tzrec_build.graph.commands.options import OptionsAnywhere
 from tzrec_build.graph.commands.selection import named_tasks
 from tzrec_build.graph.commands.statuses import Statuses
