@@ -70,6 +70,10 @@ PIECES = [
     ";",
     "..",
     "[-1]",
+    "-",
+    "0x1",
+    "1e999",
+    '"\\777"',
 ]
 EDITS = {  # good edits of most of the texts
     "model_dir": "m2",

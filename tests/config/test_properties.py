@@ -9,6 +9,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.config.mutations import PIECES
 from tests.config.texts import CONFIGS, GOOD
 from tzrec_build.config.edit import edit_config
 from tzrec_build.config.lint import lint
@@ -21,28 +22,6 @@ from tzrec_build.errors import ConfigError
 from tzrec_build.protos.tzrec.pipeline_pb2 import EasyRecConfig
 
 TEXTS = [GOOD, *(path.read_text() for path in CONFIGS)]
-PIECES = [
-    "{",
-    "}",
-    "[",
-    "]",
-    ":",
-    '"',
-    "'",
-    "\\",
-    "#",
-    ",",
-    "<",
-    ">",
-    "\0",
-    "-",
-    "é",
-    "id_feature",
-    "0x1",
-    "1e999",
-    "\n",
-    '"\\777"',
-]
 INTS = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
     FieldDescriptor.CPPTYPE_UINT32: (0, 2**32 - 1),
